@@ -1,0 +1,1 @@
+//! Keys, signed documents, admission and lease terms, as values without I/O.

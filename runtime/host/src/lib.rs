@@ -1,0 +1,1 @@
+//! ASL-HOST: layout, domain lifecycle, admission, leases and the StoreHandle.

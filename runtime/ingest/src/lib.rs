@@ -1,0 +1,1 @@
+//! Sources, chunking, the sealing pipeline and restore, over a StoreHandle.

@@ -1,0 +1,1 @@
+//! The federation wire: TLS client and server.

@@ -1,0 +1,1 @@
+//! ASL-STORE and INDEX: blocks, segments, the content log, replay, snapshots, verify.

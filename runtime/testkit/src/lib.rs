@@ -1,0 +1,1 @@
+//! Simulated disk, fake clock and vectors, for tests only.
