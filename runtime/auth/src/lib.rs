@@ -1,1 +1,28 @@
 //! Keys, signed documents, admission and lease terms, as values without I/O.
+//!
+//! Everything here is bytes in, verdict out: Ed25519 keys and COSE signatures, the documents that
+//! speak of authority (genesis, DAM, delegation, request, decision, proof of a bundle), the
+//! admission state machine, the host's policy, and secrets (passphrases, age identities, locked
+//! memory). No files, no network, no clock; randomness is passed in, age's own apart
+//! (architecture.md, "The floors"). This floor never sees block bytes or store paths.
+
+pub mod admission;
+pub mod cose;
+pub mod document;
+pub mod epoch;
+pub mod keys;
+pub mod locked;
+pub mod policy;
+pub mod sealing;
+pub mod secrets;
+
+pub use admission::{admit, check_decision, AdmitInput, DomainState};
+pub use document::{
+    AdmissionRequest, AdmissionResult, Dam, DamPolicy, Decision, Delegation, DomainEncryption,
+    Genesis, LeaseTerms, Proven, Reclaim, RootSet, StoreParams, Verb, VerifiedDam,
+};
+pub use epoch::{EpochKeys, NewEpoch, SealCredential};
+pub use keys::{PublicKey, SigningKey};
+pub use locked::{LockedBytes, Locking};
+pub use policy::HostPolicy;
+pub use sealing::{DataIdentity, IndexIdentity, OpenIdentity, Opens, ReadSeek, Recipient};
