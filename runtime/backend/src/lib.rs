@@ -3,8 +3,27 @@
 //! [`Backend`] is what a store needs from the place it lies in. This floor knows no meaning of any
 //! byte, no keys and no states (architecture.md, "The floors").
 
+//!
+//! [`PosixBackend`] is its form over a directory, through the narrow trait [`disk::Disk`] that
+//! [`OsDisk`] implements and a simulator replaces. [`create_whole`] and [`files`] are for what a
+//! host keeps outside a store location.
+
 mod contract;
+mod create;
+pub mod disk;
+pub mod errno;
+pub mod files;
+mod lock;
+mod medium;
 mod name;
+mod os;
+mod os_file;
+mod posix;
+mod whole;
 
 pub use contract::{Backend, Durability, LogPosition, Space, WriterLock};
+pub use create::{create_whole, create_whole_on};
 pub use name::Name;
+pub use os::OsDisk;
+pub use os_file::OsFile;
+pub use posix::PosixBackend;

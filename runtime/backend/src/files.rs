@@ -1,0 +1,107 @@
+//! Single documents outside a store location, written whole and durable on return.
+//!
+//! For the host's own files (`host/`, `admission/`, `leases/`, a key stick). The temporary file
+//! lies beside the final one, under a name that begins with `.new-`.
+
+use crate::disk::{read_full, sync_with, write_all, Access, Disk, DiskFile};
+use crate::errno::explain;
+use crate::whole::{self, Fault, Target};
+use crate::OsDisk;
+use asl_core::{Error, Kind, Result};
+use std::io;
+use std::path::Path;
+
+/// Writes a document that must not be there yet; there whole or not at all, durable on return.
+///
+/// `mode` is the file's, less what the process's umask takes.
+///
+/// # Errors
+/// `Exists`; `NotFound` where its directory is missing; `Io`, after which it may be there or not.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    on_disk("write", path, |disk, name| {
+        write_on(disk, name, bytes, mode, false)
+    })
+}
+
+/// Writes a document in place of the old one: a reader or a crash sees the one or the other.
+///
+/// `mode` is the file's, less what the process's umask takes. Durable on return.
+///
+/// # Errors
+/// `NotFound` where its directory is missing; `Io`, after which the old one or the new is there.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    on_disk("replace", path, |disk, name| {
+        write_on(disk, name, bytes, mode, true)
+    })
+}
+
+/// Reads a plain file of at most `limit` bytes.
+///
+/// # Errors
+/// `NotFound`; `Invalid` where it is longer; `Damage` where it is not a plain file, or is a
+/// symbolic link.
+pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let read = |disk: &OsDisk, name: &Path| {
+        let file = disk.open(name, Access::Read)?;
+        let len = file.len()?.min(limit.saturating_add(1));
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut bytes = vec![0; len];
+        let read = read_full(&file, &mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    };
+    let bytes = on_disk("read", path, read)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::new(
+            Kind::Invalid,
+            "read",
+            path.display(),
+            format!("it is longer than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The same as [`write_new`] and [`replace`], on any [`Disk`].
+///
+/// # Errors
+/// The system's.
+pub fn write_on<D: Disk>(
+    disk: &D,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    replace: bool,
+) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let target = Target {
+        temporary: dir,
+        path,
+        mode,
+        replace,
+    };
+    whole::write(disk, target, |file| write_all(file, bytes, 0)).map_err(Fault::into_io)?;
+    sync_with(|| disk.sync_dir(dir))
+}
+
+fn on_disk<T>(
+    doing: &'static str,
+    path: &Path,
+    act: impl FnOnce(&OsDisk, &Path) -> io::Result<T>,
+) -> Result<T> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::new(
+            Kind::Invalid,
+            doing,
+            path.display(),
+            "it names no file",
+        ));
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    OsDisk::open(parent)
+        .and_then(|disk| act(&disk, Path::new(name)))
+        .map_err(|e| explain(doing, path.display(), &e))
+}

@@ -1,0 +1,437 @@
+//! The contract over a directory of a POSIX file system.
+//!
+//! Crash rule: bytes are synced before they get their name (`whole`), names at the barrier, a log
+//! frame by the sync its append ends with. Nothing is promised from memory alone, and after a sync
+//! that failed nothing is promised at all until the location is opened again.
+
+use crate::contract::{Backend, Durability, LogPosition, Space, WriterLock};
+use crate::disk::{read_full, sync_with, write_all, Access, Disk, DiskFile, Entry, Lock};
+use crate::errno::explain;
+use crate::lock::{busy, HeldLock, Locks};
+use crate::name::{is_component, Name};
+use crate::whole::{self, Fault, Target};
+use crate::OsDisk;
+use asl_core::{Error, Kind, Result};
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The most bytes one `get` answers.
+const MAX_GET: u64 = 256 << 20;
+/// What is copied at a time when a tail is kept.
+const COPY: usize = 1 << 20;
+/// Where temporary files lie.
+const TEMPORARY: &str = "tmp";
+/// Where the temporary files of blocks lie, and which names are theirs.
+const OPEN_BLOCKS: (&str, &str) = ("store/blocks/open", "store/blocks/");
+
+/// A store location that is a directory.
+pub struct PosixBackend<D: Disk = OsDisk> {
+    disk: Arc<D>,
+    locks: Arc<Locks<D::File>>,
+    /// Directories whose names were changed since the last barrier.
+    unsynced: Mutex<BTreeSet<PathBuf>>,
+    /// Why nothing is written any more.
+    latch: Mutex<Option<String>>,
+}
+
+impl PosixBackend<OsDisk> {
+    /// Opens the location that is the directory `root`.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; `Damage` where it is no directory.
+    pub fn open(root: &Path) -> Result<Self> {
+        OsDisk::open(root)
+            .map(PosixBackend::with_disk)
+            .map_err(|e| explain("open", format!("directory {}", root.display()), &e))
+    }
+}
+
+impl<D: Disk> PosixBackend<D> {
+    /// Opens the location that is the root of a disk.
+    pub fn with_disk(disk: D) -> Self {
+        PosixBackend {
+            disk: Arc::new(disk),
+            locks: Arc::default(),
+            unsynced: Mutex::default(),
+            latch: Mutex::default(),
+        }
+    }
+
+    /// Refuses to write after a sync that failed.
+    fn writable(&self, doing: &'static str, name: &str) -> Result<()> {
+        match &*held(&self.latch) {
+            None => Ok(()),
+            Some(why) => Err(Error::new(
+                Kind::Io,
+                doing,
+                name,
+                format!("a sync failed earlier, so nothing written since can be trusted: {why}"),
+            )
+            .next("look at the medium, then open the store again: it reads what is really there")),
+        }
+    }
+
+    /// Tells a sync that failed, and refuses to write from now on.
+    fn latched(&self, doing: &'static str, name: &str, error: &io::Error) -> Error {
+        let error = explain(doing, name, error);
+        held(&self.latch).get_or_insert_with(|| error.to_string());
+        error
+    }
+
+    fn changed(&self, path: &Path) {
+        held(&self.unsynced).insert(path.parent().unwrap_or(Path::new("")).to_owned());
+    }
+
+    fn write_whole(
+        &self,
+        doing: &'static str,
+        name: &Name,
+        replace: bool,
+        fill: impl Fn(&D::File) -> io::Result<()>,
+    ) -> Result<()> {
+        self.writable(doing, name.as_str())?;
+        let (open, blocks) = OPEN_BLOCKS;
+        let temporary = if name.as_str().starts_with(blocks) {
+            open
+        } else {
+            TEMPORARY
+        };
+        let target = Target {
+            temporary: Path::new(temporary),
+            path: name.as_path(),
+            mode: if replace { 0o600 } else { 0o400 },
+            replace,
+        };
+        match whole::write(&*self.disk, target, fill) {
+            Ok(()) => {
+                self.changed(name.as_path());
+                Ok(())
+            }
+            Err(Fault::Sync(e)) => Err(self.latched(doing, name.as_str(), &e)),
+            Err(Fault::Other(e)) => {
+                if e.kind() == io::ErrorKind::AlreadyExists {
+                    // Whoever put it may have died before the barrier. The caller will rely on it.
+                    self.changed(name.as_path());
+                }
+                Err(explain(doing, name, &e))
+            }
+        }
+    }
+
+    fn reader(&self, doing: &'static str, name: &Name) -> Result<(D::File, u64)> {
+        let file = self.disk.open(name.as_path(), Access::Read);
+        file.and_then(|file| file.len().map(|len| (file, len)))
+            .map_err(|e| explain(doing, name, &e))
+    }
+
+    /// Runs `write` on a log that this backend holds, or takes for as long as that runs.
+    fn with_log<T>(
+        &self,
+        doing: &'static str,
+        log: &Name,
+        create: bool,
+        write: impl FnOnce(&D::File) -> Result<T>,
+    ) -> Result<T> {
+        let locks = self.locks.all();
+        if let Some(file) = locks.get(log) {
+            return write(file);
+        }
+        let file = self
+            .log_file(log, create)
+            .map_err(|e| explain(doing, log, &e))?;
+        match file.try_lock(Lock::Exclusive) {
+            Ok(true) => write(&file),
+            Ok(false) => Err(busy(&*self.disk, doing, log)),
+            Err(e) => Err(explain(doing, log, &e)),
+        }
+    }
+
+    fn log_file(&self, log: &Name, create: bool) -> io::Result<D::File> {
+        match self.disk.open(log.as_path(), Access::Write) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && create => {
+                match self.disk.create(log.as_path(), 0o600) {
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        self.disk.open(log.as_path(), Access::Write)
+                    }
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Makes a name and every directory on its way durable.
+    fn sync_way(&self, name: &Name) -> io::Result<()> {
+        name.as_path()
+            .ancestors()
+            .skip(1)
+            .try_for_each(|dir| sync_with(|| self.disk.sync_dir(dir)))
+    }
+
+    fn sync_names(&self, dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
+        if dirs.is_empty() {
+            return Ok(());
+        }
+        let mut synced = false;
+        sync_with(|| self.disk.sync_all().map(|done| synced = done))?;
+        if synced {
+            return Ok(());
+        }
+        dirs.iter()
+            .try_for_each(|dir| sync_with(|| self.disk.sync_dir(dir)))
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        match self.disk.make_dir(path, 0o700) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if self.disk.entry(path)? == Entry::Dir {
+                    Ok(())
+                } else {
+                    Err(e)
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether an object holds exactly the bytes of a log from an offset to its end.
+    fn holds_tail(&self, name: &Name, log: &D::File, from: u64, end: u64) -> Result<bool> {
+        let (file, len) = self.reader("compare", name)?;
+        if len != end.saturating_sub(from) {
+            return Ok(false);
+        }
+        let same = || {
+            let (mut ours, mut theirs) = (vec![0; COPY], vec![0; COPY]);
+            let mut at = 0;
+            loop {
+                let n = read_full(&file, &mut ours, at)?;
+                let m = read_full(log, &mut theirs, from.saturating_add(at))?;
+                if ours.get(..n) != theirs.get(..m) {
+                    return Ok(false);
+                }
+                if n == 0 {
+                    return Ok(true);
+                }
+                at = at.saturating_add(n as u64);
+            }
+        };
+        same().map_err(|e| explain("compare", name, &e))
+    }
+}
+
+impl<D: Disk> Backend for PosixBackend<D> {
+    fn append_unit(&self) -> u32 {
+        1
+    }
+
+    fn durability(&self) -> Durability {
+        self.disk.durability()
+    }
+
+    fn space(&self) -> Result<Space> {
+        self.disk
+            .space()
+            .map_err(|e| explain("measure the room of", "the store's directory", &e))
+    }
+
+    fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.write_whole("put", name, false, |file| write_all(file, bytes, 0))
+    }
+
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.write_whole("replace", name, true, |file| write_all(file, bytes, 0))
+    }
+
+    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>> {
+        let (file, len) = self.reader("read", name)?;
+        let wanted = range.end.min(len).saturating_sub(range.start);
+        if wanted > MAX_GET {
+            return Err(Error::new(
+                Kind::Invalid,
+                "read",
+                name,
+                format!("{wanted} bytes at once is more than {MAX_GET}"),
+            ));
+        }
+        let mut bytes = vec![0; usize::try_from(wanted).unwrap_or_default()];
+        let read =
+            read_full(&file, &mut bytes, range.start).map_err(|e| explain("read", name, &e))?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn size(&self, name: &Name) -> Result<u64> {
+        match self.disk.entry(name.as_path()) {
+            Ok(Entry::File(len)) => Ok(len),
+            Ok(_) => Err(explain("measure", name, &io::ErrorKind::InvalidData.into())),
+            Err(e) => Err(explain("measure", name, &e)),
+        }
+    }
+
+    fn list(&self, dir: &Name) -> Result<Vec<String>> {
+        let mut names = match self.disk.list(dir.as_path()) {
+            Ok(names) => names,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(explain("list", dir, &e)),
+        };
+        names.retain(|name| is_component(name));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &Name) -> Result<()> {
+        self.writable("remove", name.as_str())?;
+        self.disk
+            .unlink(name.as_path())
+            .map_err(|e| explain("remove", name, &e))?;
+        self.changed(name.as_path());
+        Ok(())
+    }
+
+    fn create_dirs(&self, dirs: &[Name]) -> Result<()> {
+        for dir in dirs {
+            self.writable("make directory", dir.as_str())?;
+            let mut way: Vec<&Path> = dir.as_path().ancestors().collect();
+            way.pop();
+            for path in way.into_iter().rev() {
+                self.make_dir(path)
+                    .map_err(|e| explain("make directory", path.display(), &e))?;
+                self.changed(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn barrier(&self) -> Result<()> {
+        self.writable("sync", "the store's directory")?;
+        let dirs = std::mem::take(&mut *held(&self.unsynced));
+        self.sync_names(&dirs)
+            .map_err(|e| self.latched("sync", "the store's directory", &e))
+    }
+
+    fn append(&self, log: &Name, at: LogPosition, frame: &[u8]) -> Result<()> {
+        const DOING: &str = "append to";
+        self.writable(DOING, log.as_str())?;
+        self.with_log(DOING, log, at.byte == 0, |file| {
+            let end = file.len().map_err(|e| explain(DOING, log, &e))?;
+            if end != at.byte {
+                return Err(moved(DOING, log, at, end));
+            }
+            if let Err(e) = write_all(file, frame, at.byte) {
+                // A part of a frame must not stay where the next one belongs.
+                let put_back = file
+                    .set_len(at.byte)
+                    .and_then(|()| sync_with(|| file.sync()));
+                if let Err(e) = put_back {
+                    return Err(self.latched(DOING, log.as_str(), &e));
+                }
+                return Err(explain(DOING, log, &e));
+            }
+            let mut synced = sync_with(|| file.sync());
+            if at.byte == 0 {
+                synced = synced.and_then(|()| self.sync_way(log));
+            }
+            synced.map_err(|e| self.latched(DOING, log.as_str(), &e))
+        })
+    }
+
+    fn cut_log(&self, log: &Name, at: LogPosition, keep: &Name) -> Result<()> {
+        const DOING: &str = "cut";
+        self.writable(DOING, log.as_str())?;
+        self.with_log(DOING, log, false, |file| {
+            let told = |e: io::Error| explain(DOING, log, &e);
+            let end = file.len().map_err(told)?;
+            if end == at.byte {
+                return Ok(());
+            }
+            if end < at.byte {
+                return Err(moved(DOING, log, at, end));
+            }
+            let kept = self.write_whole("keep a log's tail as", keep, false, |to| {
+                copy(file, at.byte, end, to)
+            });
+            if let Err(e) = kept {
+                // A crash between keeping and cutting left the same bytes under the same name.
+                if e.kind() != Kind::Exists || !self.holds_tail(keep, file, at.byte, end)? {
+                    return Err(e);
+                }
+            }
+            self.barrier()?;
+            self.sync_way(keep)
+                .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
+            file.set_len(at.byte).map_err(told)?;
+            sync_with(|| file.sync()).map_err(|e| self.latched(DOING, log.as_str(), &e))
+        })
+    }
+
+    fn read_back(&self, name: &Name) -> Result<Box<dyn Read + Send>> {
+        self.disk
+            .open_medium(name.as_path())
+            .map_err(|e| explain("read back", name, &e))
+    }
+
+    fn lock_writer(&self, log: &Name) -> Result<WriterLock> {
+        const DOING: &str = "write to";
+        self.writable(DOING, log.as_str())?;
+        let mut locks = self.locks.all();
+        if locks.contains_key(log) {
+            return Err(busy(&*self.disk, DOING, log));
+        }
+        let told = |e: io::Error| explain(DOING, log, &e);
+        let file = self.log_file(log, true).map_err(told)?;
+        if !file.try_lock(Lock::Exclusive).map_err(told)? {
+            return Err(busy(&*self.disk, DOING, log));
+        }
+        // A writer that died may have left a frame in the cache alone. Either it is durable before
+        // anyone builds on it, or its sync fails here and the cache must not be believed.
+        sync_with(|| file.sync())
+            .and_then(|()| self.sync_way(log))
+            .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
+        file.drop_cache();
+        whole::sweep(&*self.disk, Path::new(TEMPORARY));
+        whole::sweep(&*self.disk, Path::new(OPEN_BLOCKS.0));
+        locks.insert(log.clone(), file);
+        drop(locks);
+        Ok(Box::new(HeldLock::new(
+            self.disk.clone(),
+            self.locks.clone(),
+            log.clone(),
+        )))
+    }
+}
+
+fn copy<F: DiskFile>(from: &F, start: u64, end: u64, to: &F) -> io::Result<()> {
+    let mut buffer = vec![0; COPY];
+    let mut at = start;
+    while at < end {
+        let n = read_full(from, &mut buffer, at)?;
+        let part = buffer.get(..n).unwrap_or_default();
+        if part.is_empty() {
+            break;
+        }
+        write_all(to, part, at - start)?;
+        at = at.saturating_add(n as u64);
+    }
+    Ok(())
+}
+
+fn moved(doing: &'static str, log: &Name, at: LogPosition, end: u64) -> Error {
+    Error::new(
+        Kind::Concurrent,
+        doing,
+        log,
+        format!(
+            "commit {} was to end it at byte {}, but it ends at byte {end}",
+            at.commit, at.byte
+        ),
+    )
+    .next("open the store again: another writer was here")
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is whole after every statement, so a thread that panicked harmed nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
