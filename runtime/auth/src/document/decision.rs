@@ -103,7 +103,9 @@ pub struct LeaseTerms {
 }
 
 impl LeaseTerms {
-    fn to_map(&self) -> MapBuilder {
+    /// The terms as a map: inside a decision, and in the host log's LEASE record.
+    /// The terms as a map, as they stand in a decision and in a host log.
+    pub fn to_map(&self) -> MapBuilder {
         MapBuilder::new()
             .put(1, self.lease_id)
             .put(2, self.storage_bytes)
@@ -115,7 +117,15 @@ impl LeaseTerms {
             .put(8, self.renewable)
     }
 
-    fn from_fields(mut f: Fields) -> Result<LeaseTerms> {
+    /// Reads the map of [`LeaseTerms::to_map`].
+    ///
+    /// # Errors
+    /// `Invalid` where a key is missing, unknown or of another type.
+    /// Reads the terms from their map.
+    ///
+    /// # Errors
+    /// `Invalid` where a field is missing or of another type.
+    pub fn from_fields(mut f: Fields) -> Result<LeaseTerms> {
         let terms = LeaseTerms {
             lease_id: f.id(1)?,
             storage_bytes: f.uint(2)?,
