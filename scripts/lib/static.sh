@@ -8,6 +8,7 @@
 #   so a machine with nothing but its package sources can do it. zig from PyPI would do as
 #   well, but is a second source to trust and to reach, and gives no better result here.
 # With "debian" libgcc_eh needs the small shim in musl-unwind.c, or any panic would abort.
+: "${top:?common.sh comes first}" "${temp=}"
 
 static_target=x86_64-unknown-linux-musl
 
@@ -62,6 +63,7 @@ static_environment() {
 		export "CARGO_TARGET_${upper}_LINKER=musl-gcc"
 		# Debian's std has no C startup files of its own: musl-gcc's are used. -lgcc: __popcountdi2.
 		flags="$flags -C link-self-contained=no -L native=$dir/unwind -C link-arg=-lgcc"
+		# shellcheck disable=SC2054 # one word with a comma
 		cargo_words+=(-Zbuild-std=std,panic_unwind)
 	fi
 	export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"

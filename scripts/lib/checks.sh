@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# What the demo must show, each a check that says what it saw and stops when it is not so.
+# Sourced by scripts/boot and by the tests of the checks.
+: "${top:?common.sh comes first}"
+
+# compare_trees SOURCE RESTORED: content, type, mode, owner, time (nanoseconds), links, devices,
+# access lists and extended attributes. lost+found is the file system's own, not the tree's.
+compare_trees() {
+	local differences
+	differences=$(as_root rsync --dry-run --archive --hard-links --acls --xattrs --itemize-changes \
+		--checksum --modify-window=-1 --delete --exclude=/lost+found -- "$1/" "$2/") ||
+		die "rsync could not compare $1 with $2" "see the line above"
+	if [ -n "$differences" ]; then
+		printf '%s\n' "$differences" | head -n 20 >&2
+		die "what came back differs in $(printf '%s\n' "$differences" | wc -l) names" \
+			"rsync's letters above say how: c content, t time, p mode, o owner, a access list, x attribute"
+	fi
+}
+
+# check_sparse SOURCE RESTORED: what had holes has them again.
+check_sparse() {
+	local path size blocks back sparse=0
+	while IFS=' ' read -r -d '' size blocks path; do
+		[ $((blocks * 512)) -lt $((size - 65536)) ] || continue
+		sparse=$((sparse + 1))
+		back=$(as_root stat -c %b -- "$2/$path")
+		[ "$back" -le $((blocks + 128)) ] ||
+			die "$path was sparse ($blocks blocks) and came back with $back" "restore has lost its holes"
+	done < <(as_root find "$1" -type f -size +64k -printf '%s %b %P\0')
+	[ "$sparse" -gt 0 ] || die "no sparse file in $1" "the check had nothing to check"
+}
+
+# check_unchanged FILE SHA256
+check_unchanged() {
+	[ "$(sha256sum <"$1")" = "$2" ] || die "${1##*/} was changed" "a disk that was not chosen must stay as it is"
+}
+
+# check_no_secret SECRETS FILE...: no private byte lies there, in any usual form.
+check_no_secret() {
+	local code=0
+	perl "$top/scripts/lib/find-bytes" "$@" >&2 || code=$?
+	case $code in
+	0) ;;
+	1) die "private bytes lie where they must not" "see the lines above" ;;
+	*) die "could not search for private bytes" "see the line above" ;;
+	esac
+}
+
+# open_blocks_with_age HOST_ROOT OWNER_IDENTITY SCRATCH: two blocks, by programs that are not ours:
+# age opens the epoch's data identity, that opens a block; the block's name is its BLAKE3.
+open_blocks_with_age() {
+	local epoch block name opened=0
+	epoch=$(find "$1/domains" -path '*/store/encryption/epoch-1.age' | head -n 1)
+	[ -n "$epoch" ] || die "no epoch-1.age under $1/domains" "an encrypted domain must hold it"
+	(umask 077 && age -d -i "$2" "$epoch" >"$3/data-identity") ||
+		die "age cannot open $epoch with the owner's identity" "nobody could read this domain"
+	while IFS= read -r block; do
+		name=${block##*/}
+		[ "$(b3sum --no-names "$block")" = "${name%.blk}" ] || die "$block is not the bytes its name says" "DAMAGE"
+		age -d -i "$3/data-identity" "$block" >"$3/block" || die "age cannot open $block" "DAMAGE"
+		[ -s "$3/block" ] || die "$block is empty inside" "DAMAGE"
+		opened=$((opened + 1))
+	done < <(find "$1/domains" -path '*/store/blocks/sealed/*.blk' | LC_ALL=C sort | sed -n -e 1p -e '1!{$p}')
+	[ "$opened" -eq 2 ] || die "only $opened block(s) to open" "the demo must seal at least two"
+}
