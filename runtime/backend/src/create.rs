@@ -3,7 +3,7 @@
 //! Crash rule: the directory is built under `.new-<nonce>`, everything in it is synced, and only
 //! then does it get its name. A crash leaves the name free and maybe a `.new-` directory beside.
 
-use crate::disk::{sync_with, Access, Disk, DiskFile, Entry};
+use crate::disk::{steady, Access, Disk, DiskFile, Entry};
 use crate::errno::explain;
 use crate::name::is_component;
 use crate::whole::TEMPORARY;
@@ -78,7 +78,7 @@ pub fn create_whole_on<D: Disk>(
         let _ = remove_tree(disk, building);
         return Err(e);
     }
-    sync_with(|| disk.sync_dir(Path::new(""))).map_err(told)
+    steady(|| disk.sync_dir(Path::new(""))).map_err(told)
 }
 
 fn name_dir<D: Disk>(disk: &D, from: &Path, to: &Path) -> io::Result<()> {
@@ -91,7 +91,7 @@ fn name_dir<D: Disk>(disk: &D, from: &Path, to: &Path) -> io::Result<()> {
 
 fn sync_tree<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     let mut synced = false;
-    sync_with(|| disk.sync_all().map(|done| synced = done))?;
+    steady(|| disk.sync_all().map(|done| synced = done))?;
     if synced {
         return Ok(());
     }
@@ -105,12 +105,12 @@ fn sync_each<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
             Entry::Dir => sync_each(disk, &path)?,
             Entry::File(_) => {
                 let file = disk.open(&path, Access::Read)?;
-                sync_with(|| file.sync())?;
+                steady(|| file.sync())?;
             }
             Entry::Other => {}
         }
     }
-    sync_with(|| disk.sync_dir(dir))
+    steady(|| disk.sync_dir(dir))
 }
 
 fn remove_tree<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {

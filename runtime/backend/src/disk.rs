@@ -55,8 +55,7 @@ pub trait DiskFile: Send + Sync + 'static {
     ///
     /// # Errors
     /// The system's.
-    #[allow(clippy::len_without_is_empty)]
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Reads at an offset, maybe less than asked; 0 at the end.
     ///
@@ -196,19 +195,30 @@ pub trait Disk: Send + Sync + 'static {
     fn process(&self) -> Process;
 }
 
+/// How often a signal may come between before it is an error: none comes for ever.
+const INTERRUPTIONS: u32 = 100;
+
+/// Makes a call again where a signal came between.
+pub(crate) fn steady<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..INTERRUPTIONS {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+    call()
+}
+
 /// Writes all the bytes at an offset.
 pub(crate) fn write_all<F: DiskFile>(file: &F, mut bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut at = offset;
     while !bytes.is_empty() {
-        match file.write_at(bytes, at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                bytes = bytes.get(n..).unwrap_or_default();
-                at = at.saturating_add(n as u64);
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        let n = steady(|| file.write_at(bytes, at))?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        bytes = bytes.get(n..).unwrap_or_default();
+        at = at.saturating_add(n as u64);
     }
     Ok(())
 }
@@ -221,22 +231,11 @@ pub(crate) fn read_full<F: DiskFile>(
 ) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset.saturating_add(done as u64)) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        let n = steady(|| file.read_at(rest, offset.saturating_add(done as u64)))?;
+        if n == 0 {
+            break;
         }
+        done += n;
     }
     Ok(done)
-}
-
-/// Syncs, again where a signal came between.
-pub(crate) fn sync_with(mut sync: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    loop {
-        match sync() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }

@@ -3,7 +3,7 @@
 //! For the host's own files (`host/`, `admission/`, `leases/`, a key stick). The temporary file
 //! lies beside the final one, under a name that begins with `.new-`.
 
-use crate::disk::{read_full, sync_with, write_all, Access, Disk, DiskFile};
+use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile};
 use crate::errno::explain;
 use crate::whole::{self, Fault, Target};
 use crate::OsDisk;
@@ -43,7 +43,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let read = |disk: &OsDisk, name: &Path| {
         let file = disk.open(name, Access::Read)?;
-        let len = file.len()?.min(limit.saturating_add(1));
+        let len = file.size()?.min(limit.saturating_add(1));
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut bytes = vec![0; len];
         let read = read_full(&file, &mut bytes, 0)?;
@@ -81,7 +81,7 @@ pub fn write_on<D: Disk>(
         replace,
     };
     whole::write(disk, target, |file| write_all(file, bytes, 0)).map_err(Fault::into_io)?;
-    sync_with(|| disk.sync_dir(dir))
+    steady(|| disk.sync_dir(dir))
 }
 
 fn on_disk<T>(

@@ -19,7 +19,7 @@ impl OsFile {
 }
 
 impl DiskFile for OsFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

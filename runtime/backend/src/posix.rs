@@ -5,7 +5,7 @@
 //! that failed nothing is promised at all until the location is opened again.
 
 use crate::contract::{Backend, Durability, LogPosition, Space, WriterLock};
-use crate::disk::{read_full, sync_with, write_all, Access, Disk, DiskFile, Entry, Lock};
+use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile, Entry, Lock};
 use crate::errno::explain;
 use crate::lock::{busy, HeldLock, Locks};
 use crate::name::{is_component, Name};
@@ -123,7 +123,7 @@ impl<D: Disk> PosixBackend<D> {
 
     fn reader(&self, doing: &'static str, name: &Name) -> Result<(D::File, u64)> {
         let file = self.disk.open(name.as_path(), Access::Read);
-        file.and_then(|file| file.len().map(|len| (file, len)))
+        file.and_then(|file| file.size().map(|len| (file, len)))
             .map_err(|e| explain(doing, name, &e))
     }
 
@@ -168,7 +168,7 @@ impl<D: Disk> PosixBackend<D> {
         name.as_path()
             .ancestors()
             .skip(1)
-            .try_for_each(|dir| sync_with(|| self.disk.sync_dir(dir)))
+            .try_for_each(|dir| steady(|| self.disk.sync_dir(dir)))
     }
 
     fn sync_names(&self, dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
@@ -176,12 +176,12 @@ impl<D: Disk> PosixBackend<D> {
             return Ok(());
         }
         let mut synced = false;
-        sync_with(|| self.disk.sync_all().map(|done| synced = done))?;
+        steady(|| self.disk.sync_all().map(|done| synced = done))?;
         if synced {
             return Ok(());
         }
         dirs.iter()
-            .try_for_each(|dir| sync_with(|| self.disk.sync_dir(dir)))
+            .try_for_each(|dir| steady(|| self.disk.sync_dir(dir)))
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {
@@ -316,21 +316,19 @@ impl<D: Disk> Backend for PosixBackend<D> {
         const DOING: &str = "append to";
         self.writable(DOING, log.as_str())?;
         self.with_log(DOING, log, at.byte == 0, |file| {
-            let end = file.len().map_err(|e| explain(DOING, log, &e))?;
+            let end = file.size().map_err(|e| explain(DOING, log, &e))?;
             if end != at.byte {
                 return Err(moved(DOING, log, at, end));
             }
             if let Err(e) = write_all(file, frame, at.byte) {
                 // A part of a frame must not stay where the next one belongs.
-                let put_back = file
-                    .set_len(at.byte)
-                    .and_then(|()| sync_with(|| file.sync()));
+                let put_back = file.set_len(at.byte).and_then(|()| steady(|| file.sync()));
                 if let Err(e) = put_back {
                     return Err(self.latched(DOING, log.as_str(), &e));
                 }
                 return Err(explain(DOING, log, &e));
             }
-            let mut synced = sync_with(|| file.sync());
+            let mut synced = steady(|| file.sync());
             if at.byte == 0 {
                 synced = synced.and_then(|()| self.sync_way(log));
             }
@@ -343,7 +341,7 @@ impl<D: Disk> Backend for PosixBackend<D> {
         self.writable(DOING, log.as_str())?;
         self.with_log(DOING, log, false, |file| {
             let told = |e: io::Error| explain(DOING, log, &e);
-            let end = file.len().map_err(told)?;
+            let end = file.size().map_err(told)?;
             if end == at.byte {
                 return Ok(());
             }
@@ -363,7 +361,7 @@ impl<D: Disk> Backend for PosixBackend<D> {
             self.sync_way(keep)
                 .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
             file.set_len(at.byte).map_err(told)?;
-            sync_with(|| file.sync()).map_err(|e| self.latched(DOING, log.as_str(), &e))
+            steady(|| file.sync()).map_err(|e| self.latched(DOING, log.as_str(), &e))
         })
     }
 
@@ -387,7 +385,7 @@ impl<D: Disk> Backend for PosixBackend<D> {
         }
         // A writer that died may have left a frame in the cache alone. Either it is durable before
         // anyone builds on it, or its sync fails here and the cache must not be believed.
-        sync_with(|| file.sync())
+        steady(|| file.sync())
             .and_then(|()| self.sync_way(log))
             .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
         file.drop_cache();

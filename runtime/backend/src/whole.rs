@@ -4,7 +4,7 @@
 //! synced before the file gets the name. The temporary file is locked while it is written, so that
 //! a sweep of leftovers tells a dead writer's from a live one's.
 
-use crate::disk::{sync_with, Access, Disk, DiskFile, Entry, Lock};
+use crate::disk::{steady, Access, Disk, DiskFile, Entry, Lock};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +89,7 @@ fn fill_and_name<D: Disk>(
     fill: &impl Fn(&D::File) -> io::Result<()>,
 ) -> Result<(), Fault> {
     fill(file)?;
-    sync_with(|| file.sync()).map_err(Fault::Sync)?;
+    steady(|| file.sync()).map_err(Fault::Sync)?;
     if target.replace {
         disk.rename(temporary, target.path)?;
     } else {

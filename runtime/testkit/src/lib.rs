@@ -1,1 +1,12 @@
-//! Simulated disk, fake clock and vectors, for tests only.
+//! What tests stand on in place of the world: a disk that loses power, a clock that is set by
+//! hand, randomness from a seed.
+//!
+//! Used by tests only (architecture.md, "The floors").
+
+mod clock;
+mod entropy;
+mod sim;
+
+pub use clock::FakeClock;
+pub use entropy::{Random, SeededEntropy};
+pub use sim::{Fault, SimDisk, SimFile};
