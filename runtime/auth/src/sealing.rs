@@ -185,6 +185,15 @@ enum OwnerKey {
     Ssh(Box<age::ssh::Identity>),
 }
 
+impl OwnerKey {
+    fn as_age(&self) -> &dyn age::Identity {
+        match self {
+            OwnerKey::X25519(k) => k,
+            OwnerKey::Ssh(k) => &**k,
+        }
+    }
+}
+
 /// The open identity: the owner's age identities, offline with the owner.
 pub struct OpenIdentity(Vec<OwnerKey>);
 
@@ -260,11 +269,7 @@ impl OpenIdentity {
 
 impl Opens for OpenIdentity {
     fn identities(&self) -> Vec<&dyn age::Identity> {
-        let one = |key| match key {
-            &OwnerKey::X25519(ref k) => k as &dyn age::Identity,
-            OwnerKey::Ssh(k) => &**k,
-        };
-        self.0.iter().map(one).collect()
+        self.0.iter().map(OwnerKey::as_age).collect()
     }
     fn name(&self) -> &'static str {
         "open identity"

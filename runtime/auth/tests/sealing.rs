@@ -41,7 +41,7 @@ impl Seek for Counting<'_> {
 fn an_epoch_opens_with_the_owners_key_and_its_blocks_with_what_lies_in_it() {
     let (owner, file) = OpenIdentity::generate();
     let epoch = NewEpoch::create(1, &owner.recipients(), &entropy()).unwrap();
-    let block = seal_to(&[epoch.data_recipient.clone()], b"a block").unwrap();
+    let block = seal_to(std::slice::from_ref(&epoch.data_recipient), b"a block").unwrap();
 
     let owner = OpenIdentity::parse(&file).unwrap();
     let data = open_epoch(&epoch.epoch_age, &owner).unwrap();
@@ -60,7 +60,7 @@ fn the_seal_credential_cannot_open_a_block_nor_the_epoch() {
     let epoch = NewEpoch::create(3, &owner.recipients(), &entropy()).unwrap();
     let credential = SealCredential::decode(&epoch.credential().encode()).unwrap();
     assert_eq!(credential.epoch, 3);
-    let block = seal_to(&[credential.data_recipient.clone()], b"a block").unwrap();
+    let block = seal_to(std::slice::from_ref(&credential.data_recipient), b"a block").unwrap();
     let index = &credential.index_identity;
     for sealed in [&block, &epoch.epoch_age] {
         let e = open_with(index, sealed).unwrap_err();
@@ -84,7 +84,7 @@ fn another_owner_opens_nothing() {
 fn an_openssh_key_can_own_a_domain() {
     let recipient: Recipient = SSH_PUB.parse().unwrap();
     let owner = OpenIdentity::parse(SSH_KEY).unwrap();
-    assert_eq!(owner.recipients(), [recipient.clone()]);
+    assert_eq!(owner.recipients()[0], recipient);
     let epoch = NewEpoch::create(1, &[recipient], &entropy()).unwrap();
     assert!(open_epoch(&epoch.epoch_age, &owner).is_ok());
 }

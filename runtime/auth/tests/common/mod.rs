@@ -1,5 +1,5 @@
 //! A small world of keys and documents for the tests, and ways to spoil them.
-#![allow(dead_code)] // each test file uses a part of it
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses a part; a failed unwrap fails the test
 
 use asl_auth::*;
 use asl_core::canon::{self, Limits};
