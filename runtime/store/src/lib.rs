@@ -1,1 +1,48 @@
-//! ASL-STORE and INDEX: blocks, segments, the content log, replay, snapshots, verify.
+//! ASL-STORE and INDEX: one domain's pieces in sealed blocks, found by segments, made to exist by
+//! commits of one log.
+//!
+//! What may be here: the byte formats of blocks, segments, logs, manifests and block sets
+//! (`runtime/FORMATS.md`), replay, and the calls of an open [`Store`]. What may not: authority,
+//! leases, admission, keys. Keys are behind [`Sealer`], the place behind
+//! [`asl_backend::Backend`]; clocks and randomness are passed in.
+//!
+//! ```text
+//! put_piece -> group -> extent -> open block -> seal -> publish block -+
+//!                                          index segment - commit frame -+-> visible -> snapshot
+//! ```
+
+mod block;
+mod blockset;
+mod current;
+mod index;
+mod ledger;
+mod log;
+mod manifest;
+mod names;
+mod pipeline;
+mod record;
+mod sealer;
+mod segment;
+mod store;
+mod verify;
+mod wire;
+
+pub use block::{MAX_PIECE, MAX_SEALED_BLOCK};
+pub use blockset::BlockSet;
+pub use current::{Current, SnapshotEntry};
+pub use log::{Evidence, Frame, FrameLog, Head, LogForm, Mode, MAX_FRAME};
+pub use manifest::{Manifest, ManifestSegment, ReadBack, SnapshotTerms};
+pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};
+pub use sealer::{Part, PlainSealer, ReadSeek, Sealer};
+pub use segment::MAX_SEGMENT;
+pub use store::{Ack, Damage, Put, Store, StoreOptions};
+pub use verify::{ReadBackReport, VerifyOptions, VerifyReport};
+
+/// The type tag of a root piece.
+const ROOT_TAG: &str = "asl.root";
+
+/// Bytes of a manifest at most: 16 MiB.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// Bytes of a block set at most: 128 MiB, the blocks of 64 TiB.
+const MAX_BLOCK_SET: u64 = 128 << 20;

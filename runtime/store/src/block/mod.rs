@@ -1,0 +1,18 @@
+//! The plaintext of a block: extents, a directory, a footer (formats.md, "Blocks").
+//!
+//! A block describes itself: the index can be rebuilt from the blocks a log names.
+
+mod build;
+mod directory;
+mod extent;
+
+pub(crate) use build::{BlockBuilder, Group, Packer};
+pub(crate) use directory::{Directory, Entry};
+pub(crate) use extent::{decode_whole, extract, Codec, Located};
+
+/// Bytes of one piece at most: 16 MiB less 64 KiB, so that a sealed piece's extent stays below
+/// 16 MiB whatever its codec.
+pub const MAX_PIECE: usize = (16 << 20) - (64 << 10);
+
+/// Bytes of a sealed block at most (formats.md, "Decisions of detail").
+pub const MAX_SEALED_BLOCK: u64 = 64 << 20;

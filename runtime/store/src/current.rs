@@ -1,0 +1,192 @@
+//! CURRENT: what the domain holds, replayed from its log (architecture.md, invariant 6).
+
+use crate::log::{Frame, Head};
+use crate::record::{Epoch, Record, SealedSegment};
+use crate::wire::invalid;
+use asl_core::{canon, BlockId, ChunkId, Digest, DomainHash, Result, SnapshotId, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+const WHAT: &str = "content log";
+
+/// A snapshot, as its SNAPSHOT record names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotEntry {
+    /// The digest of `manifest.cbor`.
+    pub manifest: Digest,
+    /// Bytes of `manifest.cbor` and `blocks` together.
+    pub bytes: u64,
+}
+
+/// The state of a domain after some frame of its content log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// The genesis document's bytes.
+    pub genesis: Vec<u8>,
+    /// Epochs by number, each as its latest EPOCH record has it.
+    pub epochs: BTreeMap<u32, Epoch>,
+    /// Live blocks with their sizes in bytes.
+    pub blocks: BTreeMap<BlockId, u64>,
+    /// Live segments by number.
+    pub segments: BTreeMap<u32, SealedSegment>,
+    /// Snapshots by number.
+    pub snapshots: BTreeMap<SnapshotId, SnapshotEntry>,
+    /// Roots by their top piece, with the digest of their block set.
+    pub roots: BTreeMap<ChunkId, Digest>,
+    /// The log's head.
+    pub head: Head,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Current {
+            genesis: Vec::new(),
+            epochs: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            head: Head::empty(),
+        }
+    }
+}
+
+impl Current {
+    /// The domain's hash: BLAKE3-256 of the genesis bytes.
+    pub fn domain(&self) -> DomainHash {
+        blake3::hash(&self.genesis).into()
+    }
+
+    /// The hash of the state: equal wherever the same frames and files are held (invariant 6).
+    ///
+    /// BLAKE3-256 of the deterministic CBOR of `[head, segment file digests, block ids,
+    /// [snapshot number, manifest digest], [root, block set digest]]`.
+    pub fn digest(&self) -> Digest {
+        let list = |items: Vec<Value>| Value::Array(items);
+        let snapshot = |(id, s): (&SnapshotId, &SnapshotEntry)| {
+            list(vec![id.number().into(), s.manifest.into()])
+        };
+        let root = |(id, set): (&ChunkId, &Digest)| list(vec![(*id).into(), (*set).into()]);
+        Digest::of(&canon::encode(&list(vec![
+            self.head.to_value(),
+            list(self.segments.values().map(|s| s.file.into()).collect()),
+            list(self.blocks.keys().map(|b| (*b).into()).collect()),
+            list(self.snapshots.iter().map(snapshot).collect()),
+            list(self.roots.iter().map(root).collect()),
+        ])))
+    }
+
+    /// The newest snapshot.
+    pub fn newest_snapshot(&self) -> Option<(SnapshotId, SnapshotEntry)> {
+        self.snapshots.last_key_value().map(|(id, s)| (*id, *s))
+    }
+
+    /// Bytes of the objects these records would bring in: a block that is live counts once.
+    pub(crate) fn named_bytes(&self, records: &[Record]) -> u64 {
+        let mut new = BTreeSet::new();
+        records.iter().fold(0u64, |sum, r| {
+            let bytes = match r {
+                Record::SealSegment(s) => s
+                    .blocks
+                    .iter()
+                    .filter(|(id, _)| !self.blocks.contains_key(id) && new.insert(*id))
+                    .fold(s.bytes, |n, (_, size)| n.saturating_add(*size)),
+                Record::Snapshot { bytes, .. } => *bytes,
+                _ => 0,
+            };
+            sum.saturating_add(bytes)
+        })
+    }
+
+    /// Takes in one frame, whose chain the log has checked.
+    ///
+    /// # Errors
+    /// `Invalid` where a record contradicts the state; the state is then to be thrown away.
+    pub(crate) fn apply(&mut self, frame: &Frame, head: &Head) -> Result<()> {
+        let records = frame
+            .records
+            .iter()
+            .cloned()
+            .map(Record::from_value)
+            .collect::<Result<Vec<Record>>>()?;
+        let named = frame.stored_bytes.checked_sub(self.head.stored_bytes);
+        if named != Some(self.named_bytes(&records)) {
+            return Err(invalid(WHAT, "its stored bytes do not add up"));
+        }
+        for record in records {
+            self.take(record, frame.commit)?;
+        }
+        if let Some(lost) = frame.relies.iter().find(|b| !self.blocks.contains_key(b)) {
+            let why = format!(
+                "frame {} relies on block {lost}, which is not live",
+                frame.commit
+            );
+            return Err(invalid(WHAT, &why));
+        }
+        self.head = *head;
+        Ok(())
+    }
+
+    /// Whether the records could follow this state.
+    pub(crate) fn check(&self, records: &[Record]) -> Result<()> {
+        let mut next = self.clone();
+        let take = |r: &Record| next.take(r.clone(), self.head.commit);
+        records.iter().try_for_each(take)
+    }
+
+    fn take(&mut self, record: Record, commit: u64) -> Result<()> {
+        let bad = |why: &str| Err(invalid(WHAT, &format!("frame {commit}: {why}")));
+        let first = self.genesis.is_empty();
+        match record {
+            Record::Genesis { bytes } => {
+                if !first || bytes.is_empty() {
+                    return bad("a second or an empty GENESIS");
+                }
+                self.genesis = bytes;
+            }
+            _ if first => return bad("it does not begin with GENESIS"),
+            Record::Epoch(e) => {
+                let newest = self.epochs.last_key_value().map_or(0, |(n, _)| *n);
+                if e.number == 0 || (e.number != newest && e.number != newest.saturating_add(1)) {
+                    return bad("an epoch out of turn");
+                }
+                self.epochs.insert(e.number, e);
+            }
+            Record::AddIndexEntry { id, set, .. } => {
+                self.roots.insert(id, set);
+            }
+            Record::SealSegment(s) => {
+                let newest = self.segments.last_key_value().map_or(0, |(n, _)| *n);
+                if s.number <= newest {
+                    return bad("a segment out of turn");
+                }
+                let known = match s.epoch {
+                    0 => self.epochs.is_empty(),
+                    n => self.epochs.contains_key(&n),
+                };
+                if !known {
+                    return bad("a segment of an epoch that the domain does not have");
+                }
+                for (id, size) in &s.blocks {
+                    if *self.blocks.entry(*id).or_insert(*size) != *size {
+                        return bad("a block with two sizes");
+                    }
+                }
+                self.segments.insert(s.number, s);
+            }
+            Record::Snapshot {
+                id,
+                manifest,
+                bytes,
+            } => {
+                if self
+                    .newest_snapshot()
+                    .is_some_and(|(newest, _)| id <= newest)
+                {
+                    return bad("a snapshot out of turn");
+                }
+                self.snapshots.insert(id, SnapshotEntry { manifest, bytes });
+            }
+        }
+        Ok(())
+    }
+}

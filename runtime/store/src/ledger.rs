@@ -1,0 +1,178 @@
+//! `log/seal.log`: a derived ledger of block and segment seals (formats.md, "Two logs").
+//!
+//! Lines of text, each with its own checksum, written after the commit they tell of. Evidence,
+//! never truth: it can show that the log is too short, and nothing is ever read from it. It is
+//! never shortened; lines that a crash kept from being written are added at the next opening.
+
+use crate::log::{Evidence, Frame, Head};
+use crate::record::{Record, RecordKind};
+use asl_backend::{Backend, LogPosition, Name};
+use asl_core::{FrameHash, Kind, LogSeq, Result};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A line's identity, short because only equality is asked.
+type LineHash = [u8; 16];
+
+fn hash(line: &str) -> LineHash {
+    let mut short = [0; 16];
+    blake3::Hasher::new()
+        .update(line.as_bytes())
+        .finalize_xof()
+        .fill(&mut short);
+    short
+}
+
+fn sign(line: String) -> String {
+    let crc = crc32c::crc32c(line.as_bytes());
+    format!("{line} {crc:08x}")
+}
+
+/// The lines that a commit calls for.
+pub(crate) fn lines(frame: &Frame, head: &Head) -> Result<Vec<String>> {
+    let commit = head.commit;
+    let mut lines = Vec::new();
+    for value in &frame.records {
+        let is_seal = value
+            .as_map()
+            .and_then(|m| m.first())
+            .is_some_and(|(_, kind)| *kind == (RecordKind::SealSegment as u8).into());
+        if !is_seal {
+            continue;
+        }
+        if let Record::SealSegment(s) = Record::from_value(value.clone())? {
+            for (id, size) in &s.blocks {
+                lines.push(sign(format!("block {commit} {id} {size}")));
+            }
+            let (number, trust, file) = (s.number, s.trust, s.file);
+            lines.push(sign(format!("segment {commit} {number} {trust} {file}")));
+        }
+    }
+    lines.push(sign(format!(
+        "head {commit} {} {}",
+        head.logseq, head.frame
+    )));
+    Ok(lines)
+}
+
+/// The ledger as it was found.
+pub(crate) struct Ledger {
+    backend: Arc<dyn Backend>,
+    name: Name,
+    held: HashSet<LineHash>,
+    heads: Vec<Head>,
+    end: u64,
+    ends_in_line: bool,
+}
+
+impl Ledger {
+    /// Reads the ledger; a missing one is empty, a line whose checksum fails is no line.
+    pub(crate) fn read(backend: Arc<dyn Backend>, name: Name) -> Result<Ledger> {
+        let mut ledger = Ledger {
+            backend,
+            name,
+            held: HashSet::new(),
+            heads: Vec::new(),
+            end: 0,
+            ends_in_line: false,
+        };
+        let size = match ledger.backend.size(&ledger.name) {
+            Err(e) if e.kind() == Kind::NotFound => return Ok(ledger),
+            other => other?,
+        };
+        let mut rest = Vec::new();
+        while ledger.end < size {
+            let part = ledger
+                .backend
+                .get(&ledger.name, ledger.end..size.min(ledger.end + (1 << 20)))?;
+            if part.is_empty() {
+                break;
+            }
+            ledger.end += part.len() as u64;
+            rest.extend_from_slice(&part);
+            let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+            let lines: Vec<u8> = rest.drain(..whole).collect();
+            lines.split(|b| *b == b'\n').for_each(|l| ledger.hold(l));
+            // No line is this long; what is, is not kept in memory.
+            if rest.len() > 4096 {
+                rest.truncate(1);
+            }
+        }
+        ledger.ends_in_line = !rest.is_empty();
+        ledger.hold(&rest);
+        Ok(ledger)
+    }
+
+    fn hold(&mut self, line: &[u8]) {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return;
+        };
+        let Some((said, _)) = line.rsplit_once(' ') else {
+            return;
+        };
+        if sign(said.to_string()) != line {
+            return;
+        }
+        self.held.insert(hash(line));
+        let mut words = said.split(' ');
+        if words.next() != Some("head") {
+            return;
+        }
+        let mut number = || words.next()?.parse::<u64>().ok();
+        if let (Some(commit), Some(logseq)) = (number(), number()) {
+            if let Some(Ok(frame)) = words.next().map(str::parse::<FrameHash>) {
+                self.heads.push(Head {
+                    commit,
+                    logseq: LogSeq(logseq),
+                    frame,
+                    stored_bytes: 0,
+                });
+            }
+        }
+    }
+
+    /// What the ledger knows of the log.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Evidence> + '_ {
+        self.heads.iter().map(|head| Evidence {
+            head: *head,
+            from: self.name.to_string(),
+        })
+    }
+
+    /// Those of the lines that it does not hold.
+    pub(crate) fn lacks(&self, lines: Vec<String>) -> Vec<String> {
+        lines
+            .into_iter()
+            .filter(|l| !self.held.contains(&hash(l)))
+            .collect()
+    }
+
+    /// Adds lines.
+    pub(crate) fn add(&mut self, lines: &[String], commit: u64) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        // What a torn append left behind is closed, so that it spoils no line of ours.
+        if self.ends_in_line {
+            text.push('\n');
+        }
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        let unit = u64::from(self.backend.append_unit().max(1));
+        let end = (self.end + text.len() as u64).next_multiple_of(unit);
+        let fill = end - self.end - text.len() as u64;
+        text.extend(std::iter::repeat_n('\n', fill as usize));
+        let at = LogPosition {
+            commit,
+            byte: self.end,
+        };
+        self.backend.append(&self.name, at, text.as_bytes())?;
+        self.end = end;
+        self.ends_in_line = false;
+        self.held.extend(lines.iter().map(|l| hash(l)));
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The names of the store's objects below its domain (formats.md, "The tree").
+
+use asl_backend::Name;
+use asl_core::{BlockId, Digest, Result, SnapshotId};
+
+fn fixed(text: &str) -> Result<Name> {
+    Name::new(text)
+}
+
+pub(crate) fn content_log() -> Result<Name> {
+    fixed("log/append.log")
+}
+
+pub(crate) fn seal_log() -> Result<Name> {
+    fixed("log/seal.log")
+}
+
+/// Where cut tails of logs are kept.
+pub(crate) fn cut_tails() -> Result<Name> {
+    fixed("log/cut-tails")
+}
+
+pub(crate) fn segments() -> Result<Name> {
+    fixed("index/segments")
+}
+
+pub(crate) fn segment_dir(number: u32) -> Result<Name> {
+    segments()?.join(&format!("seg-{number:06}"))
+}
+
+pub(crate) fn segment(number: u32) -> Result<Name> {
+    segment_dir(number)?.join("segment")
+}
+
+pub(crate) fn sealed_dir(first: u8) -> Result<Name> {
+    fixed("store/blocks/sealed")?.join(&format!("{first:02x}"))
+}
+
+pub(crate) fn block(id: &BlockId) -> Result<Name> {
+    let [first, ..] = *id.as_bytes();
+    sealed_dir(first)?.join(&format!("{id}.blk"))
+}
+
+pub(crate) fn block_set(digest: &Digest) -> Result<Name> {
+    fixed("store/objects")?.join(&format!("{digest}.set"))
+}
+
+pub(crate) fn snapshots() -> Result<Name> {
+    fixed("snapshots")
+}
+
+pub(crate) fn snapshot_dir(id: SnapshotId) -> Result<Name> {
+    snapshots()?.join(&id.to_string())
+}
+
+pub(crate) fn manifest(id: SnapshotId) -> Result<Name> {
+    snapshot_dir(id)?.join("manifest.cbor")
+}
+
+pub(crate) fn snapshot_blocks(id: SnapshotId) -> Result<Name> {
+    snapshot_dir(id)?.join("blocks")
+}
+
+/// Every directory a new store needs, the 256 block directories included.
+pub(crate) fn all_dirs() -> Result<Vec<Name>> {
+    let mut dirs = [
+        "store/blocks/open",
+        "store/blocks/gc",
+        "store/objects",
+        "store/encryption",
+        "index/segments",
+        "index/bloom",
+        "index/tmp",
+        "index/working",
+        "log/checkpoints",
+        "log/cut-tails",
+        "snapshots/pinned",
+    ]
+    .into_iter()
+    .map(fixed)
+    .collect::<Result<Vec<Name>>>()?;
+    for first in 0..=u8::MAX {
+        dirs.push(sealed_dir(first)?);
+    }
+    Ok(dirs)
+}

@@ -1,0 +1,283 @@
+//! Making and opening a store.
+
+use super::{Damage, Due, Front, Store, Writer};
+use crate::current::Current;
+use crate::index::Index;
+use crate::ledger::{self, Ledger};
+use crate::log::{Evidence, FrameLog, Head, LogForm, Mode};
+use crate::manifest::Manifest;
+use crate::pipeline::Pipeline;
+use crate::record::{Record, SealedSegment};
+use crate::sealer::{Part, Sealer};
+use crate::segment::{self, Segment, MAX_SEGMENT};
+use crate::{names, wire};
+use asl_backend::{Backend, Name};
+use asl_core::{Digest, Error, Kind, Result, SnapshotId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// The size a sealed block is filled to where nothing else is said: 16 MiB.
+const BLOCK_TARGET: u32 = 16 << 20;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Bytes a block is filled to, set for each domain; kept within 4 KiB and 32 MiB.
+    pub block_target: u32,
+    /// The domain's keys; without one a store can be served and checked, not sealed to or read.
+    pub sealer: Option<Arc<dyn Sealer>>,
+    /// A fresh random number for each opening, by which a writer knows its own frames.
+    pub nonce: [u8; 16],
+    /// The highest head this host has acknowledged (`host/heads/`).
+    pub known_head: Option<Head>,
+    /// Threads that compress and seal; with 0 the putting thread does it itself.
+    pub workers: usize,
+}
+
+impl StoreOptions {
+    /// The usual options: 16 MiB blocks, two workers, no key.
+    pub fn new(nonce: [u8; 16]) -> Self {
+        StoreOptions {
+            block_target: BLOCK_TARGET,
+            sealer: None,
+            nonce,
+            known_head: None,
+            workers: 2,
+        }
+    }
+}
+
+/// The form of the content log.
+pub(crate) fn content_form() -> Result<LogForm> {
+    Ok(LogForm {
+        name: names::content_log()?,
+        magic: *b"ASLCLOG\x01",
+        kind: "asl.commit/1",
+        keep: names::cut_tails()?,
+    })
+}
+
+impl Store {
+    /// Makes a store: its directories and the GENESIS frame.
+    ///
+    /// The caller makes the domain's directory appear whole; here a crash leaves a store that
+    /// [`Store::open`] does not find and that `create` can be called on again.
+    ///
+    /// # Errors
+    /// `Exists` where a log is there already; `Concurrent`; `Io`.
+    pub fn create(backend: Arc<dyn Backend>, genesis: &[u8], nonce: [u8; 16]) -> Result<Head> {
+        backend.create_dirs(&names::all_dirs()?)?;
+        backend.barrier()?;
+        let form = content_form()?;
+        let name = form.name.clone();
+        let mut log = FrameLog::open(backend, form, Mode::Write, nonce, &[], &mut |_, _| Ok(()))?;
+        if log.head().commit > 0 {
+            return Err(
+                Error::new(Kind::Exists, "create", name, "a store is there already")
+                    .next("open it, or choose another place"),
+            );
+        }
+        let bytes = genesis.to_vec();
+        let records = [Record::Genesis { bytes }];
+        Current::default().check(&records)?;
+        let values = records.iter().map(Record::to_value).collect();
+        log.append(values, 0, Vec::new()).map(|(_, head)| head)
+    }
+
+    /// Opens a store, replaying its whole log.
+    ///
+    /// In [`Mode::Write`] it takes the writer lock, cuts a torn tail (kept below `log/cut-tails`)
+    /// and adds what the ledger lacks. A log that is broken elsewhere, or shorter than
+    /// `known_head`, than a manifest or than the ledger knows, refuses [`Mode::Write`]; in
+    /// [`Mode::Read`] it is told by [`Store::damage`] and what lies before it is served.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no store; `Damage` as said; `Concurrent` where another writer
+    /// holds it; `Invalid` where a newer asl-host wrote it; `Io`.
+    pub fn open(backend: Arc<dyn Backend>, mode: Mode, options: StoreOptions) -> Result<Store> {
+        let mut ledger = Ledger::read(Arc::clone(&backend), names::seal_log()?)?;
+        let mut evidence: Vec<Evidence> = ledger.evidence().collect();
+        evidence.extend(manifest_heads(&*backend)?);
+        evidence.extend(options.known_head.map(|head| Evidence {
+            head,
+            from: "this host's record of heads".into(),
+        }));
+        let (mut current, mut missing) = (Current::default(), Vec::new());
+        let form = content_form()?;
+        let name = form.name.clone();
+        let log = FrameLog::open(
+            Arc::clone(&backend),
+            form,
+            mode,
+            options.nonce,
+            &evidence,
+            &mut |frame, head| {
+                current.apply(frame, head)?;
+                missing.extend(ledger.lacks(ledger::lines(frame, head)?));
+                Ok(())
+            },
+        )?;
+        if current.genesis.is_empty() {
+            let damage = log.damage().first().cloned();
+            return Err(damage.unwrap_or_else(|| {
+                Error::new(Kind::NotFound, "open", name, "there is no store here")
+            }));
+        }
+        let mut damage: Vec<Damage> = log
+            .damage()
+            .iter()
+            .map(|e| Damage {
+                object: e.object().to_string(),
+                why: e.why().to_string(),
+                block: None,
+            })
+            .collect();
+        if mode == Mode::Write {
+            ledger.add(&missing, current.head.commit)?;
+        }
+        let index = match &options.sealer {
+            Some(sealer) => load(&*backend, &**sealer, &current, &mut damage)?,
+            None => Index::default(),
+        };
+        let pipeline = match (&options.sealer, mode) {
+            (Some(sealer), Mode::Write) => Some(Pipeline::start(
+                Arc::clone(&backend),
+                Arc::clone(sealer),
+                options.block_target.clamp(4 << 10, 32 << 20) as usize,
+                options.workers,
+            )?),
+            _ => None,
+        };
+        let next_segment = next_segment(&*backend, &current)?;
+        Ok(Store {
+            backend,
+            mode,
+            sealer: options.sealer,
+            pipeline,
+            writer: Mutex::new(Writer {
+                log,
+                ledger,
+                next_segment,
+            }),
+            current: RwLock::new(Arc::new(current)),
+            index: RwLock::new(index),
+            present: Mutex::new(HashMap::new()),
+            front: Mutex::new(Front::default()),
+            due: Mutex::new(Due::default()),
+            damage,
+        })
+    }
+}
+
+/// The heads that the manifests know; a manifest that cannot be read knows none, and `verify`
+/// tells of it.
+pub(crate) fn manifest_heads(backend: &dyn Backend) -> Result<Vec<Evidence>> {
+    let mut heads = Vec::new();
+    for dir in backend.list(&names::snapshots()?)? {
+        let Ok(id) = dir.parse::<SnapshotId>() else {
+            continue;
+        };
+        let bytes = match read_whole(backend, &names::manifest(id)?, crate::MAX_MANIFEST) {
+            Ok(bytes) => bytes,
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Damage) => continue,
+            Err(e) => return Err(e),
+        };
+        if let Ok(manifest) = Manifest::decode(&bytes) {
+            heads.push(Evidence {
+                head: manifest.head,
+                from: dir,
+            });
+        }
+    }
+    Ok(heads)
+}
+
+/// Reads an object whole.
+///
+/// # Errors
+/// `Damage` where it is longer than the limit; `NotFound`, `Io`.
+pub(crate) fn read_whole(backend: &dyn Backend, name: &Name, limit: u64) -> Result<Vec<u8>> {
+    let bytes = backend.get(name, 0..limit + 1)?;
+    if bytes.len() as u64 > limit {
+        let why = format!("it is longer than {limit} bytes");
+        return Err(Error::new(Kind::Damage, "read", name, why));
+    }
+    Ok(bytes)
+}
+
+/// Loads what can be trusted of the segments; a damaged one is told and not believed.
+fn load(
+    backend: &dyn Backend,
+    sealer: &dyn Sealer,
+    current: &Current,
+    damage: &mut Vec<Damage>,
+) -> Result<Index> {
+    let mut index = Index::default();
+    for sealed in current.segments.values() {
+        match read_segment(backend, sealer, sealed) {
+            Ok(segment) => index.add(&segment),
+            // Another epoch's segment: its pieces are not known to this credential.
+            Err(e) if e.kind() == Kind::Refused => {}
+            Err(e) if e.kind() == Kind::Io || e.kind() == Kind::Interrupted => return Err(e),
+            Err(e) => damage.push(Damage {
+                object: e.object().to_string(),
+                why: e.why().to_string(),
+                block: None,
+            }),
+        }
+    }
+    Ok(index)
+}
+
+/// Reads a segment's file and believes it only as far as its record and trust value go.
+///
+/// # Errors
+/// `Damage` where it is missing or not what was sealed; `Refused` where its epoch's keys are not
+/// at hand; `Io`.
+pub(crate) fn read_segment(
+    backend: &dyn Backend,
+    sealer: &dyn Sealer,
+    sealed: &SealedSegment,
+) -> Result<Segment> {
+    let name = names::segment(sealed.number)?;
+    let bad = |why: &str| {
+        Err(Error::new(Kind::Damage, "trust", &name, why)
+            .next("rebuild the index from the blocks, or fetch the segment from a holder"))
+    };
+    let file = match read_whole(backend, &name, MAX_SEGMENT) {
+        Err(e) if e.kind() == Kind::NotFound => return bad("it is missing"),
+        other => other?,
+    };
+    if Digest::of(&file) != sealed.file {
+        return bad("its bytes are not those the log names");
+    }
+    let (epoch, body) = segment::open_file(&file)?;
+    if epoch != sealed.epoch {
+        return bad("it says another epoch than the log");
+    }
+    let plain = sealer.open(Part::Segment, epoch, body)?;
+    if sealer.mac(epoch, &plain)? != sealed.trust {
+        return bad("its trust value is not the one the log names");
+    }
+    let segment = Segment::decode(&plain)?;
+    let named = sealed.blocks.iter().map(|(id, _)| id);
+    if segment.epoch != epoch || !segment.blocks.iter().eq(named) {
+        return bad("it lists other blocks than the log");
+    }
+    Ok(segment)
+}
+
+/// A number that neither the log nor a crashed writer's leftover has.
+fn next_segment(backend: &dyn Backend, current: &Current) -> Result<u32> {
+    let newest = current.segments.last_key_value().map_or(0, |(n, _)| *n);
+    let leftover = backend
+        .list(&names::segments()?)?
+        .iter()
+        .filter_map(|dir| dir.strip_prefix("seg-")?.parse::<u32>().ok())
+        .max()
+        .unwrap_or(0);
+    newest
+        .max(leftover)
+        .checked_add(1)
+        .ok_or_else(|| wire::invalid("index", "its segment numbers are used up"))
+}

@@ -1,0 +1,140 @@
+//! Giving pieces back.
+
+use super::Store;
+use crate::block::{extract, Located};
+use crate::index::Home;
+use crate::names;
+use crate::sealer::Part;
+use asl_backend::{Backend, Name};
+use asl_core::{ChunkId, Error, Kind, Result};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::PoisonError;
+
+impl Store {
+    /// Reads a committed piece, and checks that its bytes have its id.
+    ///
+    /// Only the extent it lies in is opened. Where one block that holds it is missing or damaged,
+    /// another is tried.
+    ///
+    /// # Errors
+    /// `NotFound` where no trusted segment names it, or its block is not here; `Refused` where the
+    /// key is not at hand; `Damage` where what is stored is not the piece; `Io`.
+    pub fn get_piece(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        self.sealer()?;
+        let found = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            index.find(id)
+        };
+        let mut error = Error::new(
+            Kind::NotFound,
+            "read",
+            format!("piece {id}"),
+            "no commit here names it",
+        );
+        let mut first = true;
+        for (home, at) in found {
+            match self.read_from(&home, &at) {
+                Ok(bytes) => return Ok(bytes),
+                Err(e) if std::mem::take(&mut first) => error = e,
+                Err(_) => {}
+            }
+        }
+        Err(error)
+    }
+
+    fn read_from(&self, home: &Home, at: &Located) -> Result<Vec<u8>> {
+        let sealer = self.sealer()?;
+        let name = names::block(&home.id)?;
+        let size = self.backend.size(&name).map_err(|e| match e.kind() {
+            Kind::NotFound => Error::new(Kind::NotFound, "read", &name, "the block is not here")
+                .next("fetch it from a holder of this domain"),
+            _ => e,
+        })?;
+        let mut sealed = BlockReader::new(&*self.backend, &name, size);
+        let start = u64::from(at.offset);
+        let range = start..start + u64::from(at.stored);
+        let damaged = |e: Error| match e.kind() {
+            Kind::Invalid => Error::new(Kind::Damage, "read", &name, e.why()),
+            _ => e,
+        };
+        let piece = sealer
+            .open_range(Part::Block, home.epoch, &mut sealed, range)
+            .and_then(|stored| extract(&stored, at))
+            .map_err(damaged);
+        let right = match &piece {
+            Ok(bytes) => sealer.chunk_id(home.epoch, bytes)? == at.id,
+            Err(e) if e.kind() == Kind::Damage => false,
+            Err(_) => return piece,
+        };
+        if right {
+            return piece;
+        }
+        self.distrust(&home.id);
+        let why = "what is stored is not what was written";
+        piece.and(Err(Error::new(Kind::Damage, "read", &name, why).next(
+            "run `asl-host verify`, and repair the block from a holder",
+        )))
+    }
+}
+
+/// A sealed block as a stream that can seek, read in parts of 256 KiB.
+struct BlockReader<'a> {
+    backend: &'a dyn Backend,
+    name: &'a Name,
+    size: u64,
+    at: u64,
+    held: Range<u64>,
+    bytes: Vec<u8>,
+}
+
+const PART: u64 = 256 << 10;
+
+impl<'a> BlockReader<'a> {
+    fn new(backend: &'a dyn Backend, name: &'a Name, size: u64) -> Self {
+        BlockReader {
+            backend,
+            name,
+            size,
+            at: 0,
+            held: 0..0,
+            bytes: Vec::new(),
+        }
+    }
+}
+
+impl Read for BlockReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.size || out.is_empty() {
+            return Ok(0);
+        }
+        if !self.held.contains(&self.at) {
+            let range = self.at..self.size.min(self.at.saturating_add(PART));
+            self.bytes = self
+                .backend
+                .get(self.name, range)
+                .map_err(io::Error::other)?;
+            self.held = self.at..self.at + self.bytes.len() as u64;
+        }
+        let from = (self.at.saturating_sub(self.held.start)) as usize;
+        let part = self.bytes.get(from..).unwrap_or_default();
+        let n = part.len().min(out.len());
+        for (o, b) in out.iter_mut().zip(part) {
+            *o = *b;
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for BlockReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::Current(n) => self.at.checked_add_signed(n),
+            SeekFrom::End(n) => self.size.checked_add_signed(n),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

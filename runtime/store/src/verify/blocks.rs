@@ -1,0 +1,243 @@
+//! Blocks and segments against their names, their shape, and each other.
+
+use super::{interrupted, ReadBackReport, VerifyOptions, VerifyReport};
+use crate::block::{decode_whole, Directory, Located, MAX_SEALED_BLOCK};
+use crate::current::Current;
+use crate::record::SealedSegment;
+use crate::sealer::{Part, Sealer};
+use crate::segment::{Segment, MAX_SEGMENT};
+use crate::store::{read_exact, read_segment, read_whole, Damage, Store};
+use crate::{names, wire};
+use asl_core::{BlockId, Error, Kind, Result};
+use std::collections::BTreeSet;
+use std::io::Read;
+
+/// A block whose bytes are in order, and its pieces where it was opened.
+struct Looked {
+    pieces: Option<Vec<Located>>,
+}
+
+impl Store {
+    /// Reads every live block from the medium and checks it against its name; needs no key.
+    ///
+    /// `progress` is told bytes done and to do; `stop` is asked between blocks. Blocks that are
+    /// not what was written are no longer taken for known.
+    ///
+    /// # Errors
+    /// `Interrupted` where `stop` says so. A block that cannot be read is damage, not an error.
+    pub fn read_back(
+        &self,
+        progress: &dyn Fn(u64, u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ReadBackReport> {
+        let current = self.current();
+        let total = total(&current);
+        let mut report = ReadBackReport::default();
+        for (id, size) in &current.blocks {
+            if stop() {
+                return Err(interrupted());
+            }
+            progress(report.bytes, total);
+            if let Err(e) = self.read_block_back(id, *size) {
+                self.distrust(id);
+                report.damage.push(Damage {
+                    object: names::block(id)?.to_string(),
+                    why: e.why().to_string(),
+                    block: Some(*id),
+                });
+            }
+            report.blocks += 1;
+            report.bytes = report.bytes.saturating_add(*size);
+        }
+        progress(total, total);
+        Ok(report)
+    }
+
+    fn read_block_back(&self, id: &BlockId, size: u64) -> Result<()> {
+        let name = names::block(id)?;
+        let mut bytes = self.backend.read_back(&name)?.take(size.saturating_add(1));
+        let mut hash = blake3::Hasher::new();
+        let mut part = vec![0; 256 << 10];
+        loop {
+            let n = bytes
+                .read(&mut part)
+                .map_err(|e| Error::new(Kind::Io, "read back", &name, e))?;
+            if n == 0 {
+                break;
+            }
+            hash.update(part.get(..n).unwrap_or_default());
+        }
+        named(id, &hash.finalize())
+    }
+
+    /// Checks segments and blocks, block by block in the order of the segments.
+    pub(super) fn check_blocks(
+        &self,
+        options: VerifyOptions,
+        report: &mut VerifyReport,
+        progress: &dyn Fn(u64, u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let current = self.current();
+        let total = total(&current);
+        let mut seen: BTreeSet<BlockId> = BTreeSet::new();
+        for sealed in current.segments.values() {
+            let segment = self.check_segment(sealed, report)?;
+            let mut opened: Vec<(BlockId, Vec<Located>)> = Vec::new();
+            for (id, size) in &sealed.blocks {
+                if stop() {
+                    return Err(interrupted());
+                }
+                let first = seen.insert(*id);
+                if !first && !options.data {
+                    continue;
+                }
+                match self.look(options, id, *size, sealed.epoch, report)? {
+                    Some(looked) => opened.extend(looked.pieces.map(|p| (*id, p))),
+                    None => self.distrust(id),
+                }
+                if first {
+                    report.blocks += 1;
+                    report.block_bytes = report.block_bytes.saturating_add(*size);
+                }
+                progress(report.block_bytes, total);
+            }
+            if opened.len() == sealed.blocks.len() {
+                let of = opened.iter().map(|(id, p)| (*id, p.as_slice()));
+                let built = Segment::of(sealed.epoch, of)?;
+                if segment.is_some_and(|s| s != built) {
+                    let why = "it does not say what its blocks hold";
+                    report.damaged(names::segment(sealed.number)?, why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a segment as far as the key allows; gives it where its trust value holds.
+    fn check_segment(
+        &self,
+        sealed: &SealedSegment,
+        report: &mut VerifyReport,
+    ) -> Result<Option<Segment>> {
+        report.segments += 1;
+        let name = names::segment(sealed.number)?;
+        let file = read_exact(&*self.backend, &name, &sealed.file, MAX_SEGMENT);
+        if let Err(e) = file {
+            report.judge(&name, e)?;
+            return Ok(None);
+        }
+        let Some(sealer) = &self.sealer else {
+            let note = format!("{name}: its trust value, for no key is at hand");
+            report.not_checked.push(note);
+            return Ok(None);
+        };
+        match read_segment(&*self.backend, &**sealer, sealed) {
+            Ok(segment) => {
+                report.trusted += 1;
+                Ok(Some(segment))
+            }
+            Err(e) => report.judge(&name, e).map(|()| None),
+        }
+    }
+
+    /// Looks at one block; `None` where it is damaged, which the report then says.
+    fn look(
+        &self,
+        options: VerifyOptions,
+        id: &BlockId,
+        size: u64,
+        epoch: u32,
+        report: &mut VerifyReport,
+    ) -> Result<Option<Looked>> {
+        let name = names::block(id)?;
+        match self.open_block(options, id, size, epoch) {
+            Ok(pieces) => {
+                report.pieces += pieces.as_ref().map_or(0, |p| p.len() as u64);
+                Ok(Some(Looked { pieces }))
+            }
+            Err(e) if e.kind() == Kind::Refused => {
+                report.judge(&name, e)?;
+                Ok(Some(Looked { pieces: None }))
+            }
+            Err(e) if e.kind() == Kind::Interrupted => Err(e),
+            Err(e) => {
+                report.damage.push(Damage {
+                    object: name.to_string(),
+                    why: e.why().to_string(),
+                    block: Some(*id),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    fn open_block(
+        &self,
+        options: VerifyOptions,
+        id: &BlockId,
+        size: u64,
+        epoch: u32,
+    ) -> Result<Option<Vec<Located>>> {
+        let name = names::block(id)?;
+        let sealed = read_whole(&*self.backend, &name, size.min(MAX_SEALED_BLOCK))?;
+        named(id, &blake3::hash(&sealed))?;
+        let Some(sealer) = &self.sealer else {
+            return Ok(None);
+        };
+        if !sealer.has_shape(Part::Block, epoch, &sealed) {
+            return Err(wire::invalid("block", "it has not the shape of its epoch"));
+        }
+        if !options.data {
+            return Ok(None);
+        }
+        let plain = sealer.open(Part::Block, epoch, &sealed)?;
+        drop(sealed);
+        check_pieces(&**sealer, epoch, &plain).map(Some)
+    }
+}
+
+/// Decodes every extent and checks every piece against its id.
+fn check_pieces(sealer: &dyn Sealer, epoch: u32, plain: &[u8]) -> Result<Vec<Located>> {
+    let directory = Directory::read(plain)?;
+    for (row, extent) in directory.extents.iter().enumerate() {
+        let from = extent.offset as usize;
+        let stored = plain.get(from..from + extent.stored as usize);
+        let bytes = decode_whole(stored.unwrap_or_default(), extent)?;
+        let of = |e: &&crate::block::Entry| e.extent as usize == row;
+        let first = directory
+            .entries
+            .partition_point(|e| (e.extent as usize) < row);
+        let entries = directory.entries.get(first..).unwrap_or_default();
+        for e in entries.iter().take_while(of) {
+            let from = e.inner as usize;
+            let piece = bytes
+                .get(from..from + e.length as usize)
+                .unwrap_or_default();
+            if sealer.chunk_id(epoch, piece)? != e.id {
+                let why = format!("piece {} is not what was put", e.id);
+                return Err(wire::invalid("block", &why));
+            }
+        }
+    }
+    Ok(directory.located().collect())
+}
+
+fn named(id: &BlockId, hash: &blake3::Hash) -> Result<()> {
+    if hash.as_bytes() == id.as_bytes() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Damage,
+        "check",
+        id,
+        "its bytes do not hash to its name",
+    ))
+}
+
+fn total(current: &Current) -> u64 {
+    current
+        .blocks
+        .values()
+        .fold(0u64, |sum, n| sum.saturating_add(*n))
+}
