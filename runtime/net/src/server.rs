@@ -10,10 +10,12 @@ use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
+use hyper::service::{service_fn, Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -242,17 +244,27 @@ async fn serve(
             _ => return,
         },
     };
+    let began = AtomicBool::new(false);
+    let service = TowerToHyperService::new(router);
+    let noting = service_fn(|request| {
+        began.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_headers(32)
         .max_buf_size(16 << 10)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(tls), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(tls), noting);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = stopped.wait_for(|s| *s) => connection.as_mut().graceful_shutdown(),
+        _ = stopped.wait_for(|s| *s) => {}
     }
-    let _ = connection.await;
+    // Whoever has not yet asked is not waited for.
+    if began.load(Ordering::Relaxed) {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
 }
