@@ -1,0 +1,220 @@
+//! `log/host.log`: this host's own record of a domain, never replicated (formats.md, "Two logs").
+//!
+//! State and lease are what replaying this log says; `domain.json` and `leases/*.json` are views
+//! of it and are never read back as rights.
+
+use crate::capability::Place;
+use crate::layout::domain::HOST_LOG;
+use asl_auth::{Decision, DomainState, LeaseTerms};
+use asl_backend::{Backend, Name};
+use asl_core::{Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, Timestamp, Value};
+use asl_store::{FrameLog, LogForm, Mode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The host log of one domain: read whole at opening, locked only while it is written.
+pub struct HostLog {
+    backend: Arc<dyn Backend>,
+    form: LogForm,
+}
+
+impl HostLog {
+    /// The host log of the domain at this backend.
+    ///
+    /// # Errors
+    /// None that a caller could cause; the names below a domain are fixed.
+    pub fn new(backend: Arc<dyn Backend>) -> Result<Self> {
+        let form = LogForm {
+            name: Name::new(HOST_LOG)?,
+            magic: *b"ASLHLOG\x01",
+            kind: "asl.host-commit/1",
+            keep: Name::new("log/cut-tails")?,
+        };
+        Ok(HostLog { backend, form })
+    }
+
+    /// Every record, in order.
+    ///
+    /// # Errors
+    /// `Damage` where the log is broken: rights are never guessed; `Invalid` where a later version
+    /// wrote it; `Io`.
+    pub fn replay(&self) -> Result<Vec<HostRecord>> {
+        let mut records = Vec::new();
+        let log = self.open(Mode::Read, [0; 16], &mut records)?;
+        match log.damage().first() {
+            Some(damage) => Err(damage.clone()),
+            None => Ok(records),
+        }
+    }
+
+    /// Appends records in one frame; durable on return.
+    ///
+    /// # Errors
+    /// `Concurrent` where another process writes; `Damage`, `Io`.
+    pub fn append(&self, nonce: [u8; 16], records: &[HostRecord]) -> Result<()> {
+        let mut log = self.open(Mode::Write, nonce, &mut Vec::new())?;
+        let values = records.iter().map(HostRecord::to_value).collect();
+        log.append(values, 0, Vec::new()).map(drop)
+    }
+
+    fn open(&self, mode: Mode, nonce: [u8; 16], records: &mut Vec<HostRecord>) -> Result<FrameLog> {
+        FrameLog::open(
+            Arc::clone(&self.backend),
+            self.form.clone(),
+            mode,
+            nonce,
+            &[],
+            &mut |frame, _| {
+                for value in &frame.records {
+                    records.push(HostRecord::from_value(value.clone())?);
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+/// One record of the host log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostRecord {
+    /// Where the domain stands to this host; the first record.
+    Role(Place),
+    /// A new state, given by this host.
+    State {
+        /// The state.
+        state: DomainState,
+        /// Why, for the keeper.
+        why: String,
+        /// When, by this host's clock.
+        time: Timestamp,
+    },
+    /// A lease that this host granted or, on the asking side, was granted by another.
+    Lease(LeaseRecord),
+    /// An admission whose documents lie in `admission/`; its number and its decision's digest.
+    Admission {
+        /// 1 for the records in `admission/` itself.
+        number: u32,
+        /// The decision's identity.
+        decision: Digest,
+    },
+}
+
+/// A lease as this host holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseRecord {
+    /// The terms of the decision.
+    pub terms: LeaseTerms,
+    /// Who granted it.
+    pub granted_by: KeyId,
+    /// The decision that states it.
+    pub decision: Digest,
+    /// The granting host's signed time: evidence for the expiry floor.
+    pub decided_at_ns: i64,
+    /// This boot's monotonic time when the decision came in.
+    pub received: Duration,
+    /// Which boot that was.
+    pub boot: [u8; 16],
+}
+
+impl LeaseRecord {
+    /// The record of a decision's lease; `None` where the decision grants none.
+    pub fn of(
+        decision: &Decision,
+        digest: Digest,
+        received: Duration,
+        boot: [u8; 16],
+    ) -> Option<Self> {
+        let terms = decision.lease.clone()?;
+        Some(LeaseRecord {
+            terms,
+            granted_by: decision.host,
+            decision: digest,
+            decided_at_ns: decision.time.unix_ns,
+            received,
+            boot,
+        })
+    }
+
+    /// The time that evidence supports: the granting host's signed time, and what has passed in
+    /// the same boot since. A clock in 2106 cannot raise it, one in 1970 cannot lower it.
+    pub fn evidence_floor_ns(&self, now: Duration, boot: [u8; 16]) -> i64 {
+        if boot != self.boot {
+            return self.decided_at_ns;
+        }
+        let passed = now.saturating_sub(self.received).as_nanos();
+        self.decided_at_ns
+            .saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+}
+
+impl HostRecord {
+    /// The record as a frame's body.
+    pub fn to_value(&self) -> Value {
+        match self {
+            HostRecord::Role(place) => MapBuilder::new()
+                .put(0, 1)
+                .put(1, matches!(place, Place::Home)),
+            HostRecord::State { state, why, time } => MapBuilder::new()
+                .put(0, 2)
+                .put(1, state.code())
+                .put(2, why.as_str())
+                .put(3, *time),
+            HostRecord::Lease(l) => MapBuilder::new()
+                .put(0, 3)
+                .put(1, l.terms.to_map())
+                .put(2, l.granted_by)
+                .put(3, l.decision)
+                .put(4, l.decided_at_ns)
+                .put(5, u64::try_from(l.received.as_millis()).unwrap_or(u64::MAX))
+                .put(6, Value::Bytes(l.boot.to_vec())),
+            HostRecord::Admission { number, decision } => MapBuilder::new()
+                .put(0, 4)
+                .put(1, *number)
+                .put(2, *decision),
+        }
+        .build()
+    }
+
+    /// Reads a frame's body.
+    ///
+    /// # Errors
+    /// `Invalid` where it is malformed, or of a kind that this version does not know.
+    pub fn from_value(value: Value) -> Result<Self> {
+        let mut f = Fields::of(value, "host log record")?;
+        let record = match f.uint(0)? {
+            1 => HostRecord::Role(if f.flag(1)? {
+                Place::Home
+            } else {
+                Place::Elsewhere
+            }),
+            2 => HostRecord::State {
+                state: f.text(1)?.parse()?,
+                why: f.text(2)?,
+                time: Timestamp::from_value(&f.value(3)?)?,
+            },
+            3 => HostRecord::Lease(LeaseRecord {
+                terms: LeaseTerms::from_fields(f.fields(1)?)?,
+                granted_by: f.id(2)?,
+                decision: f.id(3)?,
+                decided_at_ns: f.int(4)?,
+                received: Duration::from_millis(f.uint(5)?),
+                boot: f.fixed(6)?,
+            }),
+            4 => HostRecord::Admission {
+                number: f.uint32(1)?,
+                decision: f.id(2)?,
+            },
+            n => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "read",
+                    "host log record",
+                    format!("unknown kind {n}"),
+                )
+                .next("it was written by another version of asl-host; read it with that version"))
+            }
+        };
+        f.finish()?;
+        Ok(record)
+    }
+}

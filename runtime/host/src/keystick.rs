@@ -1,0 +1,278 @@
+//! The key stick and the key directory at home: the same files, one in `asl-keys/` on a medium
+//! labelled `ASL-KEYS`, the other wherever `key generate` was told (formats.md, "Key stick").
+
+use asl_backend::files;
+use asl_core::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The file system label of a key stick.
+pub const LABEL: &str = "ASL-KEYS";
+
+/// The directory on the stick.
+const DIRECTORY: &str = "asl-keys";
+
+/// No file on a stick is longer; the binary that lies beside them is not read.
+const LONGEST: u64 = 256 << 10;
+
+/// Epochs looked for at most.
+const EPOCHS: u32 = 1000;
+
+/// File names that several commands need.
+pub mod name {
+    /// The Domain Authority Manifest.
+    pub const DAM: &str = "dam.cbor";
+    /// Its signatures.
+    pub const DAM_SIG: &str = "dam.sig";
+    /// The seal credential under the passphrase.
+    pub const SEAL: &str = "seal.age";
+    /// The operator key under the passphrase.
+    pub const OPERATOR: &str = "operator.age";
+    /// The operator's public key.
+    pub const OPERATOR_PUB: &str = "operator.pub";
+    /// That the owner's key opened a probe.
+    pub const PROVEN: &str = "proven.cbor";
+    /// The operator's signature over it.
+    pub const PROVEN_SIG: &str = "proven.sig";
+    /// The hosts to ask.
+    pub const HOSTS: &str = "hosts.toml";
+    /// What an appliance does by itself.
+    pub const PROFILE: &str = "profile.toml";
+    /// How to open everything with other people's tools.
+    pub const RECOVER: &str = "RECOVER.txt";
+    /// The owner's age identity: at home only, never bundled.
+    pub const OWNER: &str = "owner.txt";
+    /// The owner's recipients, one a line.
+    pub const OWNER_PUB: &str = "owner.pub";
+    /// A root key: at home only, never bundled.
+    pub const ROOT_KEY: &str = "root.key";
+    /// The root public keys.
+    pub const ROOT_PUB: &str = "root.pub";
+}
+
+/// A host that may be asked, with its pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostPin {
+    /// The name a person uses.
+    pub name: String,
+    /// `address:port`.
+    pub address: String,
+    /// The host's public key, as an OpenSSH line.
+    pub key: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hosts {
+    #[serde(default)]
+    host: Vec<HostPin>,
+}
+
+/// A document with its detached signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The document's bytes.
+    pub bytes: Vec<u8>,
+    /// Its COSE_Sign.
+    pub sig: Vec<u8>,
+}
+
+/// The two wrapped files of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochFiles {
+    /// The epoch's number.
+    pub number: u32,
+    /// The data identity, wrapped for the owner.
+    pub identity: Vec<u8>,
+    /// The chunk-id and MAC keys, wrapped for index identity and data identity.
+    pub keys: Vec<u8>,
+}
+
+/// A directory of key files.
+#[derive(Clone, Debug)]
+pub struct KeyStick {
+    dir: PathBuf,
+}
+
+impl KeyStick {
+    /// Opens the key files of a mounted stick, or of a key directory.
+    ///
+    /// # Errors
+    /// `NotFound` where neither the directory nor its `asl-keys/` holds a seal credential.
+    pub fn open(at: &Path) -> Result<Self> {
+        [at.join(DIRECTORY), at.to_path_buf()]
+            .into_iter()
+            .find(|dir| dir.join(name::SEAL).is_file())
+            .map(|dir| KeyStick { dir })
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    "find keys in",
+                    at.display(),
+                    "there is no seal.age",
+                )
+                .next(
+                    "mount the stick labelled ASL-KEYS, or make keys with `asl-host key generate`",
+                )
+            })
+    }
+
+    /// Begins a stick: makes `asl-keys/` and `asl-keys/roots/` on the mounted medium.
+    ///
+    /// # Errors
+    /// `Io`, and `Exists` where the stick holds keys already.
+    pub fn create(mounted: &Path) -> Result<Self> {
+        let dir = mounted.join(DIRECTORY);
+        if dir.join(name::SEAL).exists() {
+            return Err(Error::new(
+                Kind::Exists,
+                "write keys to",
+                mounted.display(),
+                "it holds keys already",
+            )
+            .next("use another stick, or remove its asl-keys folder yourself"));
+        }
+        std::fs::create_dir_all(dir.join("roots"))
+            .map_err(|e| Error::new(Kind::Io, "make", dir.display(), e))?;
+        Ok(KeyStick { dir })
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads one file.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`, and `Invalid` for a file longer than any here is.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        files::read_limited(&self.dir.join(name), LONGEST)
+    }
+
+    /// Reads one file that may be missing.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`], but for `NotFound`.
+    pub fn read_optional(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.read(name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Reads a text file.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`], and `Invalid` where it is not UTF-8.
+    pub fn text(&self, name: &str) -> Result<String> {
+        String::from_utf8(self.read(name)?).map_err(|_| {
+            Error::new(
+                Kind::Invalid,
+                "read",
+                self.dir.join(name).display(),
+                "it is not text",
+            )
+        })
+    }
+
+    /// Writes one file whole; an existing one is replaced only if it may be (`replace`).
+    ///
+    /// # Errors
+    /// `Io`, and `Exists` where it is there and may not be replaced.
+    pub fn write(&self, name: &str, bytes: &[u8], replace: bool) -> Result<()> {
+        let path = self.dir.join(name);
+        if replace {
+            files::replace(&path, bytes, 0o600)
+        } else {
+            files::write_new(&path, bytes, 0o600)
+        }
+    }
+
+    /// The DAM and its signatures.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`].
+    pub fn dam(&self) -> Result<Signed> {
+        Ok(Signed {
+            bytes: self.read(name::DAM)?,
+            sig: self.read(name::DAM_SIG)?,
+        })
+    }
+
+    /// The epoch files, in order from epoch 1.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`].
+    pub fn epochs(&self) -> Result<Vec<EpochFiles>> {
+        let mut found = Vec::new();
+        for number in 1..=EPOCHS {
+            let Some(identity) = self.read_optional(&format!("epoch-{number}.age"))? else {
+                break;
+            };
+            let keys = self.read(&format!("epoch-{number}.keys.age"))?;
+            found.push(EpochFiles {
+                number,
+                identity,
+                keys,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The hosts that may be asked; none where there is no list.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`], and `Invalid` with the line where the list is malformed.
+    pub fn hosts(&self) -> Result<Vec<HostPin>> {
+        if self.read_optional(name::HOSTS)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let hosts: Hosts = toml::from_str(&self.text(name::HOSTS)?).map_err(|e| {
+            Error::new(
+                Kind::Invalid,
+                "read",
+                self.dir.join(name::HOSTS).display(),
+                e,
+            )
+        })?;
+        Ok(hosts.host)
+    }
+
+    /// One host by its name.
+    ///
+    /// # Errors
+    /// `NotFound` with the names there are.
+    pub fn host(&self, wanted: &str) -> Result<HostPin> {
+        let hosts = self.hosts()?;
+        let names: Vec<&str> = hosts.iter().map(|h| h.name.as_str()).collect();
+        let none = || {
+            Error::new(
+                Kind::NotFound,
+                "find host",
+                wanted,
+                "it is not in hosts.toml",
+            )
+            .next(format!("the hosts there: {}", names.join(", ")))
+        };
+        hosts
+            .iter()
+            .find(|h| h.name == wanted)
+            .cloned()
+            .ok_or_else(none)
+    }
+
+    /// Writes the list of hosts.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn set_hosts(&self, hosts: &[HostPin]) -> Result<()> {
+        let text = toml::to_string(&Hosts {
+            host: hosts.to_vec(),
+        })
+        .map_err(|e| Error::new(Kind::Invalid, "write", name::HOSTS, e))?;
+        self.write(name::HOSTS, text.as_bytes(), true)
+    }
+}

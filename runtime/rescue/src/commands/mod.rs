@@ -1,0 +1,67 @@
+//! The commands: each reads its arguments, calls a library floor, and says what came of it.
+
+pub mod admission;
+pub mod data;
+mod host;
+pub mod keys;
+
+use crate::cli::{Cli, Command, WhichDomain};
+use crate::out::Out;
+use crate::system::{SystemClock, SystemEntropy};
+use crate::{appliance, unlock};
+use asl_core::{Error, Kind, Result};
+use asl_host::{Context, Domain, HostRoot};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Runs a command line and says its exit code.
+pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
+    let root = cli.common.root.as_path();
+    let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
+    match cli.command {
+        Command::Init => done(host::init(root, out)),
+        Command::Status => done(host::status(root, out)),
+        Command::Serve(args) => done(host::serve(root, &args, out)),
+        Command::Rescue(args) => appliance::run(root, &args, out),
+        Command::Domain(verb) => done(data::domain(root, verb, out)),
+        Command::Key(verb) => done(keys::key(verb, out)),
+        Command::Dam(verb) => done(keys::dam(verb, out)),
+        Command::Admission(verb) => done(admission::run(root, verb, out)),
+        Command::Lease(verb) => done(data::lease(root, verb, out)),
+        Command::Ingest(args) => data::ingest(root, &args, out),
+        Command::Restore(args) => data::restore(root, &args, out),
+        Command::Snapshot(verb) => done(data::snapshot(root, verb, out)),
+        Command::Log(verb) => done(data::log(root, verb, out)),
+        Command::Verify(args) => data::verify(root, &args, out),
+        Command::UnlockChild { order } => done(unlock::child(&order)),
+    }
+}
+
+/// The system's clock and randomness, for the floors below.
+pub fn context() -> Context {
+    Context {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    }
+}
+
+/// Which boot this is; a lease's evidence counts monotonic time only within one.
+///
+/// # Errors
+/// `Io` where the kernel does not say.
+pub fn boot_id() -> Result<[u8; 16]> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let failed = |why: String| Error::new(Kind::Io, "read", path, why);
+    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).map_err(|e| failed(e.to_string()))?;
+    Ok(number.to_be_bytes())
+}
+
+fn open_domain(root: &Path, which: &WhichDomain) -> Result<(HostRoot, Domain)> {
+    let root = HostRoot::open(root)?;
+    let id = root.find(which.domain.as_deref())?;
+    let domain = Domain::open(&root, &id)?;
+    Ok((root, domain))
+}

@@ -1,0 +1,104 @@
+//! Progress for a person: bars that also work on a serial line.
+
+use crate::out::{size, Out};
+use crate::system;
+use asl_ingest::{Acknowledged, Progress, Watch};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bars are redrawn at most this often; a serial line at 115200 baud has little room.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// A bar for work of unknown size, and a watch over an ingest or a restore.
+pub struct Screen<'a> {
+    bar: ProgressBar,
+    last: Mutex<Option<Acknowledged>>,
+    /// Called at every acknowledgement, beside the drawing: what else waits for a quiet moment.
+    at_acknowledgement: Box<dyn Fn(&Acknowledged) + Sync + 'a>,
+}
+
+impl<'a> Screen<'a> {
+    /// A screen that says what is going on; nothing is drawn for `--json`.
+    pub fn new(
+        out: Out,
+        what: &str,
+        at_acknowledgement: impl Fn(&Acknowledged) + Sync + 'a,
+    ) -> Self {
+        Screen {
+            bar: spinner(out, what),
+            last: Mutex::new(None),
+            at_acknowledgement: Box::new(at_acknowledgement),
+        }
+    }
+
+    /// Clears the bar.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Screen<'_> {
+    fn progress(&self, p: &Progress) {
+        let safe = match &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(a) if a.durable => format!(", {} durable", size(a.stored_bytes)),
+            Some(a) => format!(", {} VOLATILE", size(a.stored_bytes)),
+            None => String::new(),
+        };
+        let problems = if p.problems > 0 {
+            format!(", {} problems", p.problems)
+        } else {
+            String::new()
+        };
+        self.bar.set_position(p.bytes);
+        self.bar
+            .set_message(format!("{} files{safe}{problems}", p.files));
+    }
+
+    fn acknowledged(&self, a: &Acknowledged) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(*a);
+        (self.at_acknowledgement)(a);
+    }
+
+    fn problem(&self, path: &[u8], why: &str) {
+        let path: String = String::from_utf8_lossy(path)
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
+        self.bar.suspend(|| eprintln!("  problem: {path}: {why}"));
+    }
+
+    fn stop(&self) -> bool {
+        system::stopped()
+    }
+}
+
+fn spinner(out: Out, what: &str) -> ProgressBar {
+    let bar = if out.is_text() {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
+    // The template is a constant; where it cannot be read the plain style serves.
+    let style = ProgressStyle::with_template("  {prefix} {bytes} {bytes_per_sec} {elapsed} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(style);
+    bar.set_prefix(what.to_string());
+    bar.enable_steady_tick(EVERY);
+    bar
+}
+
+/// A bar for work of known size.
+pub fn bar(out: Out, what: &str) -> ProgressBar {
+    let bar = if out.is_text() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style =
+        ProgressStyle::with_template("  {prefix} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_prefix(what.to_string());
+    bar
+}
