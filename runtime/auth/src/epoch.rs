@@ -1,8 +1,7 @@
 //! Epochs: the identities and keys that a stretch of a domain's life is sealed under.
 
-use crate::sealing::{
-    open_with, seal_to, DataIdentity, IndexIdentity, OpenIdentity, Opens, Recipient,
-};
+use crate::identity::{DataIdentity, IndexIdentity, OpenIdentity, Recipient};
+use crate::sealing::{open_with, seal_to, Opens};
 use asl_core::canon::Limits;
 use asl_core::{Digest, Entropy, Error, Fields, Kind, MapBuilder, Result, Value};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};

@@ -10,6 +10,7 @@ pub mod admission;
 pub mod cose;
 pub mod document;
 pub mod epoch;
+mod identity;
 pub mod keys;
 pub mod locked;
 pub mod policy;
@@ -22,7 +23,8 @@ pub use document::{
     Genesis, LeaseTerms, Proven, Reclaim, RootSet, StoreParams, Verb, VerifiedDam,
 };
 pub use epoch::{EpochKeys, NewEpoch, SealCredential};
+pub use identity::{DataIdentity, IndexIdentity, OpenIdentity, Recipient};
 pub use keys::{PublicKey, SigningKey};
 pub use locked::{LockedBytes, Locking};
 pub use policy::HostPolicy;
-pub use sealing::{DataIdentity, IndexIdentity, OpenIdentity, Opens, ReadSeek, Recipient};
+pub use sealing::{Opens, ReadSeek};

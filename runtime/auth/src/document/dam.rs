@@ -3,8 +3,8 @@
 use super::genesis::RootSet;
 use super::{bad, check_keys, public_keys, time, AdmissionResult, Genesis, MAX_KEYS};
 use crate::cose;
+use crate::identity::Recipient;
 use crate::keys::PublicKey;
-use crate::sealing::Recipient;
 use asl_core::canon::Limits;
 use asl_core::{
     Digest, DomainHash, Error, Fields, KeyId, Kind, MapBuilder, Result, Timestamp, Value,
