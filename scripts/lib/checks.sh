@@ -49,17 +49,19 @@ check_no_secret() {
 # open_blocks_with_age HOST_ROOT OWNER_IDENTITY SCRATCH: two blocks, by programs that are not ours:
 # age opens the epoch's data identity, that opens a block; the block's name is its BLAKE3.
 open_blocks_with_age() {
-	local epoch block name opened=0
-	epoch=$(find "$1/domains" -path '*/store/encryption/epoch-1.age' | head -n 1)
-	[ -n "$epoch" ] || die "no epoch-1.age under $1/domains" "an encrypted domain must hold it"
-	(umask 077 && age -d -i "$2" "$epoch" >"$3/data-identity") ||
+	local domains=$1/domains identity=$2 scratch=$3 epoch block name opened=0
+	epoch=$(as_root find "$domains" -path '*/store/encryption/epoch-1.age' | head -n 1)
+	[ -n "$epoch" ] || die "no epoch-1.age under $domains" "an encrypted domain must hold it"
+	(umask 077 && as_root cat "$epoch" | age -d -i "$identity" >"$scratch/data-identity") ||
 		die "age cannot open $epoch with the owner's identity" "nobody could read this domain"
 	while IFS= read -r block; do
 		name=${block##*/}
-		[ "$(b3sum --no-names "$block")" = "${name%.blk}" ] || die "$block is not the bytes its name says" "DAMAGE"
-		age -d -i "$3/data-identity" "$block" >"$3/block" || die "age cannot open $block" "DAMAGE"
-		[ -s "$3/block" ] || die "$block is empty inside" "DAMAGE"
+		as_root cat "$block" >"$scratch/sealed"
+		[ "$(b3sum --no-names "$scratch/sealed")" = "${name%.blk}" ] ||
+			die "$block is not the bytes its name says" "DAMAGE"
+		age -d -i "$scratch/data-identity" "$scratch/sealed" >"$scratch/open" || die "age cannot open $block" "DAMAGE"
+		[ -s "$scratch/open" ] || die "$block is empty inside" "DAMAGE"
 		opened=$((opened + 1))
-	done < <(find "$1/domains" -path '*/store/blocks/sealed/*.blk' | LC_ALL=C sort | sed -n -e 1p -e '1!{$p}')
+	done < <(as_root find "$domains" -path '*/store/blocks/sealed/*.blk' | LC_ALL=C sort | sed -n -e 1p -e '1!{$p}')
 	[ "$opened" -eq 2 ] || die "only $opened block(s) to open" "the demo must seal at least two"
 }

@@ -46,8 +46,8 @@ make_stick() {
 # take_out IMAGE PATH DIR: copies a folder out of an ext4 image, with debugfs alone.
 take_out() {
 	local said
-	mkdir -p "$3"
-	said=$(debugfs -R "rdump $2 $3" "$1" 2>&1 | grep -v '^debugfs 1' || :)
-	[ -e "$3/${2##*/}" ] || die "$2 is not on $1" "the appliance has not made it; see its recording"
+	as_root mkdir -p "$3"
+	said=$(as_root debugfs -R "rdump $2 $3" "$1" 2>&1 | grep -v '^debugfs 1' || :)
+	as_root test -e "$3/${2##*/}" || die "$2 is not on $1" "the appliance has not made it; see its recording"
 	[ -z "$said" ] || die "debugfs could not copy $2 out: ${said%%$'\n'*}" "is the disk damaged? e2fsck -fn $1"
 }
