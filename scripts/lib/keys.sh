@@ -46,7 +46,7 @@ stop_host() {
 # open_with_passphrase FILE PASSPHRASE_FILE: by Debian's age, which asks on a terminal only.
 open_with_passphrase() {
 	expect -f - -- "$1" "$2" <<-'EXPECT'
-		lassign $argv -- file words
+		lassign [lrange $argv end-1 end] file words
 		set f [open $words]; gets $f passphrase; close $f
 		log_user 0
 		set timeout 120
