@@ -4,6 +4,7 @@
 //! of the source is ever written, no link is followed, and one bad file ends nothing.
 
 mod blob;
+mod entry;
 mod file;
 mod session;
 mod tree;

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod races;
+mod rights;
 mod roundtrip;
 mod running;
 
