@@ -3,12 +3,12 @@
 use crate::out::{size, Out};
 use crate::system;
 use asl_ingest::{Acknowledged, Progress, Watch};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bars are redrawn at most this often; a serial line at 115200 baud has little room.
-const EVERY: Duration = Duration::from_millis(500);
+/// Redraws a second: a serial line at 115200 baud has little room.
+const HERTZ: u8 = 2;
 
 /// A bar for work of unknown size, and a watch over an ingest or a restore.
 pub struct Screen<'a> {
@@ -74,29 +74,30 @@ impl Watch for Screen<'_> {
 }
 
 fn spinner(out: Out, what: &str) -> ProgressBar {
-    let bar = if out.is_text() {
-        ProgressBar::new_spinner()
-    } else {
-        ProgressBar::hidden()
-    };
+    let bar = drawn(out, ProgressBar::new_spinner());
     // The template is a constant; where it cannot be read the plain style serves.
-    let style = ProgressStyle::with_template("  {prefix} {bytes} {bytes_per_sec} {elapsed} {msg}")
+    let style = ProgressStyle::with_template("  {prefix} {decimal_bytes} {decimal_bytes_per_sec} {elapsed} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     bar.set_style(style);
     bar.set_prefix(what.to_string());
-    bar.enable_steady_tick(EVERY);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+fn drawn(out: Out, bar: ProgressBar) -> ProgressBar {
+    bar.set_draw_target(if out.is_text() {
+        ProgressDrawTarget::stderr_with_hz(HERTZ)
+    } else {
+        ProgressDrawTarget::hidden()
+    });
     bar
 }
 
 /// A bar for work of known size.
 pub fn bar(out: Out, what: &str) -> ProgressBar {
-    let bar = if out.is_text() {
-        ProgressBar::new(0)
-    } else {
-        ProgressBar::hidden()
-    };
+    let bar = drawn(out, ProgressBar::new(0));
     let style =
-        ProgressStyle::with_template("  {prefix} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+        ProgressStyle::with_template("  {prefix} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_prefix(what.to_string());

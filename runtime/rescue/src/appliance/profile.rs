@@ -139,9 +139,9 @@ pub enum EndAction {
 /// Where a profile came from, which decides whether its `demo` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The image, by its default or by the kernel command line, or a file named on our own.
-    Trusted,
-    /// A key stick.
+    /// The image, by the kernel command line.
+    Image,
+    /// A key stick, or a file named by hand.
     Stick,
 }
 
@@ -159,7 +159,7 @@ pub fn parse(text: &str, name: &str, origin: Origin) -> Result<Profile> {
         )
         .next("mend the line that is shown")
     })?;
-    profile.demo &= origin == Origin::Trusted;
+    profile.demo &= origin == Origin::Image;
     Ok(profile)
 }
 
@@ -169,31 +169,22 @@ pub fn parse(text: &str, name: &str, origin: Origin) -> Result<Profile> {
 /// # Errors
 /// `NotFound` and `Invalid`, naming the profile.
 pub fn named(file: Option<&Path>, kernel_command_line: &str) -> Result<Option<Profile>> {
-    let from_kernel = || {
-        let wanted = kernel_command_line
-            .split_whitespace()
-            .find_map(|w| w.strip_prefix("asl.profile="))?;
-        let safe = !wanted.is_empty()
-            && wanted
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        // A name that is not one leads to a file that is not there, and is told so below.
-        Some(Path::new(IMAGE_PROFILES).join(if safe {
-            format!("{wanted}.toml")
-        } else {
-            "?".into()
-        }))
-    };
-    let Some(path) = file.map(Path::to_path_buf).or_else(from_kernel) else {
+    if let Some(path) = file {
+        // A file named by hand may lie on a stick: it cannot admit the example keys either.
+        return read(path, Origin::Stick).map(Some);
+    }
+    let Some(wanted) = kernel_command_line.split_whitespace().find_map(|w| w.strip_prefix("asl.profile=")) else {
         return Ok(None);
     };
-    let bytes = asl_backend::files::read_limited(&path, 64 << 10)?;
-    parse(
-        &String::from_utf8_lossy(&bytes),
-        &path.display().to_string(),
-        Origin::Trusted,
-    )
-    .map(Some)
+    let safe = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    // A name that is not one leads to a file that is not there, and is told so.
+    let path = Path::new(IMAGE_PROFILES).join(if safe { format!("{wanted}.toml") } else { "?".into() });
+    read(&path, Origin::Image).map(Some)
+}
+
+fn read(path: &Path, origin: Origin) -> Result<Profile> {
+    let bytes = asl_backend::files::read_limited(path, 64 << 10)?;
+    parse(&String::from_utf8_lossy(&bytes), &path.display().to_string(), origin)
 }
 
 #[cfg(test)]
@@ -205,7 +196,7 @@ mod tests {
         let demo = parse(
             include_str!("../../../../profiles/demo.toml"),
             "demo",
-            Origin::Trusted,
+            Origin::Image,
         )
         .unwrap();
         assert!(demo.demo && !demo.interactive);
@@ -213,7 +204,7 @@ mod tests {
         let asked = parse(
             include_str!("../../../../profiles/interactive.toml"),
             "i",
-            Origin::Trusted,
+            Origin::Image,
         )
         .unwrap();
         assert!(!asked.demo && asked.interactive);
@@ -233,7 +224,7 @@ mod tests {
             "[end]\naction = 'explode'",
             "passphrase = 'x'",
         ] {
-            let e = parse(text, "p", Origin::Trusted).unwrap_err();
+            let e = parse(text, "p", Origin::Image).unwrap_err();
             assert!(e.why().contains("line"), "{e}");
         }
     }
