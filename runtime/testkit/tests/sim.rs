@@ -1,5 +1,8 @@
 //! The simulated disk must be able to lose everything a real one can lose, and nothing more.
 
+// A test's helpers may panic; the lint knows only its functions.
+#![allow(clippy::unwrap_used)]
+
 use asl_backend::disk::{Access, Disk, DiskFile, Lock};
 use asl_testkit::{Fault, SimDisk};
 use std::collections::BTreeSet;

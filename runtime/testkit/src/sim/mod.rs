@@ -153,7 +153,8 @@ impl SimDisk {
 
     /// Fails the `k`-th call from now, `k` from 1; that one only, or it and all after it.
     ///
-    /// A sync that fails loses what it was to write for good, while the cache still shows it.
+    /// A sync that fails loses the bytes it was to write for good, while the cache still shows
+    /// them; names stay pending.
     pub fn fail_at(&self, k: u64, fault: Fault, for_ever: bool) {
         let mut state = self.state();
         state.fault = Some((state.calls.saturating_add(k), fault, for_ever));
@@ -251,7 +252,7 @@ impl State {
         }
     }
 
-    /// A sync call: an error other than an interruption loses what was pending.
+    /// A sync call: an error other than an interruption loses the bytes that were pending.
     fn sync(&mut self, act: impl FnOnce(&mut World, bool) -> io::Result<()>) -> io::Result<()> {
         let halted = self.halt.is_some_and(|at| self.calls + 1 >= at);
         match self.call(Call::Sync) {

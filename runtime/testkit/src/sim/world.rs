@@ -229,11 +229,11 @@ impl World {
         taken
     }
 
-    /// Syncs a directory, or, where that fails, loses what it had pending for good.
+    /// Syncs a directory; where that fails, its names stay pending.
     pub fn sync_dir(&mut self, dir: NodeId, fails: bool) -> io::Result<()> {
         self.dir(dir)?;
-        for op in self.take_names(dir) {
-            if !fails {
+        if !fails {
+            for op in self.take_names(dir) {
                 self.apply_to_medium(&op);
             }
         }
@@ -253,8 +253,8 @@ impl World {
     }
 
     pub fn sync_all(&mut self, fails: bool) {
-        for op in std::mem::take(&mut self.pending) {
-            if !fails {
+        if !fails {
+            for op in std::mem::take(&mut self.pending) {
                 self.apply_to_medium(&op);
             }
         }
