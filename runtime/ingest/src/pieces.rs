@@ -26,7 +26,7 @@ impl Chunking {
     /// `Invalid` where a size is odd, out of the algorithm's range, or out of order.
     pub fn check(&self) -> Result<()> {
         let within = |n: u32, least: usize, most: usize| {
-            n % 2 == 0 && (least..=most).contains(&(n as usize))
+            n.is_multiple_of(2) && (least..=most).contains(&(n as usize))
         };
         let good = within(self.min, MINIMUM_MIN, MINIMUM_MAX)
             && within(self.avg, AVERAGE_MIN, AVERAGE_MAX)

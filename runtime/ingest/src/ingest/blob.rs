@@ -239,7 +239,7 @@ pub(crate) fn hash_zeros(
     bytes: u64,
     pulse: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
-    const MANY: [u8; 64 << 10] = [0; 64 << 10];
+    static MANY: [u8; 64 << 10] = [0; 64 << 10];
     let (mut left, mut since) = (bytes, 0u64);
     while left > 0 {
         let n = left.min(MANY.len() as u64);

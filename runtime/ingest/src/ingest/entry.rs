@@ -24,7 +24,7 @@ pub(crate) struct Linked {
 /// What a name turned out to be.
 pub(crate) enum Found {
     /// Done.
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// A directory, whose names are still to be gone through.
     Directory(Box<Level>, OwnedFd),
     /// Left out, and told.
@@ -57,7 +57,7 @@ impl Walker<'_> {
         let several = stat.links > 1;
         if let Some(entry) = several.then(|| self.known_link(stat.id, name)).flatten() {
             s.progress.entries += 1;
-            return Ok(Found::Entry(entry));
+            return Ok(Found::Entry(Box::new(entry)));
         }
         let entry = match stat.kind {
             FileType::RegularFile => self.file(s, dir, open_name, stat)?,
@@ -77,7 +77,7 @@ impl Walker<'_> {
             self.links.insert(stat.id, linked);
         }
         entry.name = name.to_vec();
-        Ok(Found::Entry(entry))
+        Ok(Found::Entry(Box::new(entry)))
     }
 
     /// The entry of an inode met before, under another name.
@@ -103,7 +103,7 @@ impl Walker<'_> {
         let mut entry = self.bare(EntryKind::Directory, stat);
         entry.name = name.to_vec();
         s.progress.entries += 1;
-        let without_content = |entry| Found::Entry(entry);
+        let without_content = |entry| Found::Entry(Box::new(entry));
         if self.dirs.contains(stat.id) {
             s.problem(
                 &self.path,

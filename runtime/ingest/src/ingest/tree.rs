@@ -94,7 +94,7 @@ impl<'a> Walker<'a> {
         drop(probe.map_err(|e| bad(&told(e)))?);
         let found = self.examine(s, parent.as_fd(), open_name, name)?;
         match found {
-            Found::Entry(entry) => Ok(entry),
+            Found::Entry(entry) => Ok(*entry),
             Found::Directory(level, fd) => self.walk(s, *level, fd),
             Found::Nothing => Err(bad(&"it vanished while it was looked at")),
         }

@@ -12,6 +12,9 @@ const ENTRY_BYTES: usize = 900 << 10;
 /// Attributes of one entry at most, for the same reason.
 const ENTRY_COUNT: usize = 3000;
 
+/// Attributes by name.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Where the attributes hang.
 #[derive(Clone, Copy)]
 pub(crate) enum Node<'a> {
@@ -37,7 +40,7 @@ impl Xattrs {
     }
 
     /// Reads all attributes, sorted by name; what could not be read is told in words.
-    pub(crate) fn read(&mut self, node: Node<'_>) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<String>) {
+    pub(crate) fn read(&mut self, node: Node<'_>) -> (Pairs, Vec<String>) {
         let listed = retry(|| match node {
             Node::Open(fd) => flistxattr(fd, &mut self.names[..]),
             Node::Held(fd) => listxattr(fd_path(fd), &mut self.names[..]),
