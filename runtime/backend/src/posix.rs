@@ -4,10 +4,12 @@
 //! frame by the sync its append ends with. Nothing is promised from memory alone, and after a sync
 //! that failed nothing is promised at all until the location is opened again.
 
+mod log;
+
 use crate::contract::{Backend, Durability, LogPosition, Space, WriterLock};
-use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile, Entry, Lock};
+use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile, Entry};
 use crate::errno::explain;
-use crate::lock::{busy, HeldLock, Locks};
+use crate::lock::Locks;
 use crate::name::{is_component, Name};
 use crate::whole::{self, Fault, Target};
 use crate::OsDisk;
@@ -20,8 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The most bytes one `get` answers.
 const MAX_GET: u64 = 256 << 20;
-/// What is copied at a time when a tail is kept.
-const COPY: usize = 1 << 20;
 /// Where temporary files lie.
 const TEMPORARY: &str = "tmp";
 /// Where the temporary files of blocks lie, and which names are theirs.
@@ -127,42 +127,6 @@ impl<D: Disk> PosixBackend<D> {
             .map_err(|e| explain(doing, name, &e))
     }
 
-    /// Runs `write` on a log that this backend holds, or takes for as long as that runs.
-    fn with_log<T>(
-        &self,
-        doing: &'static str,
-        log: &Name,
-        create: bool,
-        write: impl FnOnce(&D::File) -> Result<T>,
-    ) -> Result<T> {
-        let locks = self.locks.all();
-        if let Some(file) = locks.get(log) {
-            return write(file);
-        }
-        let file = self
-            .log_file(log, create)
-            .map_err(|e| explain(doing, log, &e))?;
-        match file.try_lock(Lock::Exclusive) {
-            Ok(true) => write(&file),
-            Ok(false) => Err(busy(&*self.disk, doing, log)),
-            Err(e) => Err(explain(doing, log, &e)),
-        }
-    }
-
-    fn log_file(&self, log: &Name, create: bool) -> io::Result<D::File> {
-        match self.disk.open(log.as_path(), Access::Write) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && create => {
-                match self.disk.create(log.as_path(), 0o600) {
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                        self.disk.open(log.as_path(), Access::Write)
-                    }
-                    other => other,
-                }
-            }
-            other => other,
-        }
-    }
-
     /// Makes a name and every directory on its way durable.
     fn sync_way(&self, name: &Name) -> io::Result<()> {
         name.as_path()
@@ -195,30 +159,6 @@ impl<D: Disk> PosixBackend<D> {
             }
             other => other,
         }
-    }
-
-    /// Whether an object holds exactly the bytes of a log from an offset to its end.
-    fn holds_tail(&self, name: &Name, log: &D::File, from: u64, end: u64) -> Result<bool> {
-        let (file, len) = self.reader("compare", name)?;
-        if len != end.saturating_sub(from) {
-            return Ok(false);
-        }
-        let same = || {
-            let (mut ours, mut theirs) = (vec![0; COPY], vec![0; COPY]);
-            let mut at = 0;
-            loop {
-                let n = read_full(&file, &mut ours, at)?;
-                let m = read_full(log, &mut theirs, from.saturating_add(at))?;
-                if ours.get(..n) != theirs.get(..m) {
-                    return Ok(false);
-                }
-                if n == 0 {
-                    return Ok(true);
-                }
-                at = at.saturating_add(n as u64);
-            }
-        };
-        same().map_err(|e| explain("compare", name, &e))
     }
 }
 
@@ -313,56 +253,15 @@ impl<D: Disk> Backend for PosixBackend<D> {
     }
 
     fn append(&self, log: &Name, at: LogPosition, frame: &[u8]) -> Result<()> {
-        const DOING: &str = "append to";
-        self.writable(DOING, log.as_str())?;
-        self.with_log(DOING, log, at.byte == 0, |file| {
-            let end = file.size().map_err(|e| explain(DOING, log, &e))?;
-            if end != at.byte {
-                return Err(moved(DOING, log, at, end));
-            }
-            if let Err(e) = write_all(file, frame, at.byte) {
-                // A part of a frame must not stay where the next one belongs.
-                let put_back = file.set_len(at.byte).and_then(|()| steady(|| file.sync()));
-                if let Err(e) = put_back {
-                    return Err(self.latched(DOING, log.as_str(), &e));
-                }
-                return Err(explain(DOING, log, &e));
-            }
-            let mut synced = steady(|| file.sync());
-            if at.byte == 0 {
-                synced = synced.and_then(|()| self.sync_way(log));
-            }
-            synced.map_err(|e| self.latched(DOING, log.as_str(), &e))
-        })
+        self.append_frame(log, at, frame)
     }
 
     fn cut_log(&self, log: &Name, at: LogPosition, keep: &Name) -> Result<()> {
-        const DOING: &str = "cut";
-        self.writable(DOING, log.as_str())?;
-        self.with_log(DOING, log, false, |file| {
-            let told = |e: io::Error| explain(DOING, log, &e);
-            let end = file.size().map_err(told)?;
-            if end == at.byte {
-                return Ok(());
-            }
-            if end < at.byte {
-                return Err(moved(DOING, log, at, end));
-            }
-            let kept = self.write_whole("keep a log's tail as", keep, false, |to| {
-                copy(file, at.byte, end, to)
-            });
-            if let Err(e) = kept {
-                // A crash between keeping and cutting left the same bytes under the same name.
-                if e.kind() != Kind::Exists || !self.holds_tail(keep, file, at.byte, end)? {
-                    return Err(e);
-                }
-            }
-            self.barrier()?;
-            self.sync_way(keep)
-                .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
-            file.set_len(at.byte).map_err(told)?;
-            steady(|| file.sync()).map_err(|e| self.latched(DOING, log.as_str(), &e))
-        })
+        self.cut_tail(log, at, keep)
+    }
+
+    fn lock_writer(&self, log: &Name) -> Result<WriterLock> {
+        self.lock(log)
     }
 
     fn read_back(&self, name: &Name) -> Result<Box<dyn Read + Send>> {
@@ -370,63 +269,6 @@ impl<D: Disk> Backend for PosixBackend<D> {
             .open_medium(name.as_path())
             .map_err(|e| explain("read back", name, &e))
     }
-
-    fn lock_writer(&self, log: &Name) -> Result<WriterLock> {
-        const DOING: &str = "write to";
-        self.writable(DOING, log.as_str())?;
-        let mut locks = self.locks.all();
-        if locks.contains_key(log) {
-            return Err(busy(&*self.disk, DOING, log));
-        }
-        let told = |e: io::Error| explain(DOING, log, &e);
-        let file = self.log_file(log, true).map_err(told)?;
-        if !file.try_lock(Lock::Exclusive).map_err(told)? {
-            return Err(busy(&*self.disk, DOING, log));
-        }
-        // A writer that died may have left a frame in the cache alone. Either it is durable before
-        // anyone builds on it, or its sync fails here and the cache must not be believed.
-        steady(|| file.sync())
-            .and_then(|()| self.sync_way(log))
-            .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
-        file.drop_cache();
-        whole::sweep(&*self.disk, Path::new(TEMPORARY));
-        whole::sweep(&*self.disk, Path::new(OPEN_BLOCKS.0));
-        locks.insert(log.clone(), file);
-        drop(locks);
-        Ok(Box::new(HeldLock::new(
-            self.disk.clone(),
-            self.locks.clone(),
-            log.clone(),
-        )))
-    }
-}
-
-fn copy<F: DiskFile>(from: &F, start: u64, end: u64, to: &F) -> io::Result<()> {
-    let mut buffer = vec![0; COPY];
-    let mut at = start;
-    while at < end {
-        let n = read_full(from, &mut buffer, at)?;
-        let part = buffer.get(..n).unwrap_or_default();
-        if part.is_empty() {
-            break;
-        }
-        write_all(to, part, at - start)?;
-        at = at.saturating_add(n as u64);
-    }
-    Ok(())
-}
-
-fn moved(doing: &'static str, log: &Name, at: LogPosition, end: u64) -> Error {
-    Error::new(
-        Kind::Concurrent,
-        doing,
-        log,
-        format!(
-            "commit {} was to end it at byte {}, but it ends at byte {end}",
-            at.commit, at.byte
-        ),
-    )
-    .next("open the store again: another writer was here")
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
