@@ -75,6 +75,7 @@ pub(crate) fn all_dirs() -> Result<Vec<Name>> {
         "log/checkpoints",
         "log/cut-tails",
         "snapshots/pinned",
+        "tmp",
     ]
     .into_iter()
     .map(fixed)

@@ -183,8 +183,12 @@ impl BlockBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{decode_whole, extract};
+    use super::super::{cut, decode_whole, unpack};
     use super::*;
+
+    fn extract(stored: &[u8], at: &Located) -> Result<Vec<u8>> {
+        unpack(stored.to_vec(), at.codec).and_then(|plain| cut(&plain, at))
+    }
 
     fn noise(n: usize, seed: u64) -> Vec<u8> {
         let mut out = vec![0; n];
@@ -305,7 +309,7 @@ mod tests {
         forged(|d| d.entries[1].length -= 1);
         forged(|d| d.entries[1].extent = 1);
         forged(|d| d.entries.clear());
-        forged(|d| d.tags.swap(0, 1));
+        forged(|d| (d.entries[0].tag, d.entries[1].tag) = (1, 0));
         forged(|d| d.tags[1] = d.tags[0].clone());
         forged(|d| d.tags.push(tag("unused")));
         forged(|d| d.entries[1].tag = 7);

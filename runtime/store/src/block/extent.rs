@@ -11,6 +11,9 @@ const WINDOW_LOG: u32 = 24;
 
 const WHAT: &str = "extent";
 
+/// Bytes that an extent decodes to at most: a group's fill and the largest piece after it.
+const MOST: usize = MAX_PIECE + (128 << 10);
+
 /// How an extent's bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
@@ -55,26 +58,32 @@ pub(crate) struct Located {
     pub(crate) length: u32,
 }
 
-/// Takes one piece out of an extent's stored bytes, decoding no further than its end.
+/// Decodes an extent whose length nobody has stated, as far as a piece may reach.
 ///
 /// # Errors
-/// `Invalid` where the bytes do not decode, or end before the piece does.
-pub(crate) fn extract(stored: &[u8], at: &Located) -> Result<Vec<u8>> {
-    let (inner, length) = (at.inner as usize, at.length as usize);
-    let end = inner
-        .checked_add(length)
-        .filter(|end| *end <= MAX_PIECE + (128 << 10))
-        .ok_or_else(|| invalid(WHAT, "a piece lies outside of any extent"))?;
-    match at.codec {
-        Codec::Raw => stored
-            .get(inner..end)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| invalid(WHAT, "ends before the piece does")),
-        Codec::Zstd => {
-            let mut plain = decode(stored, end)?;
-            Ok(plain.split_off(inner.min(plain.len())))
-        }
+/// `Invalid` where the bytes do not decode, or to more than an extent holds.
+pub(crate) fn unpack(stored: Vec<u8>, codec: Codec) -> Result<Vec<u8>> {
+    if codec == Codec::Raw {
+        return Ok(stored);
     }
+    let plain = decode(&stored, MOST + 1)?;
+    if plain.len() > MOST {
+        return Err(invalid(WHAT, "decodes to more than an extent holds"));
+    }
+    Ok(plain)
+}
+
+/// Takes one piece out of a decoded extent.
+///
+/// # Errors
+/// `Invalid` where the extent ends before the piece does.
+pub(crate) fn cut(plain: &[u8], at: &Located) -> Result<Vec<u8>> {
+    let (inner, length) = (at.inner as usize, at.length as usize);
+    inner
+        .checked_add(length)
+        .and_then(|end| plain.get(inner..end))
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| invalid(WHAT, "ends before the piece does"))
 }
 
 /// Decodes a whole extent, which must have exactly the length its table says.
@@ -87,6 +96,9 @@ pub(crate) fn decode_whole(stored: &[u8], extent: &Extent) -> Result<Vec<u8>> {
     }
     // One byte more than promised shows an extent that decodes to more.
     let plain = decode(stored, extent.plain as usize)?;
+    if plain.len() != extent.plain as usize {
+        return Err(invalid(WHAT, "ends before the piece does"));
+    }
     let frame = zstd::zstd_safe::find_frame_compressed_size(stored)
         .map_err(|_| invalid(WHAT, "is not one compressed frame"))?;
     let size = zstd::zstd_safe::get_frame_content_size(stored)
@@ -101,19 +113,17 @@ pub(crate) fn decode_whole(stored: &[u8], extent: &Extent) -> Result<Vec<u8>> {
     Ok(plain)
 }
 
-fn decode(stored: &[u8], want: usize) -> Result<Vec<u8>> {
+/// Decodes at most this many bytes.
+fn decode(stored: &[u8], most: usize) -> Result<Vec<u8>> {
     let fail = |e: std::io::Error| invalid(WHAT, &format!("does not decode: {e}"));
     let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)
         .map_err(fail)?
         .single_frame();
     decoder.window_log_max(WINDOW_LOG).map_err(fail)?;
-    let mut plain = Vec::with_capacity(want);
+    let mut plain = Vec::new();
     decoder
-        .take(want as u64)
+        .take(most as u64)
         .read_to_end(&mut plain)
         .map_err(fail)?;
-    if plain.len() != want {
-        return Err(invalid(WHAT, "ends before the piece does"));
-    }
     Ok(plain)
 }

@@ -8,7 +8,7 @@ mod extent;
 
 pub(crate) use build::{BlockBuilder, Group, Packer};
 pub(crate) use directory::{Directory, Entry};
-pub(crate) use extent::{decode_whole, extract, Codec, Located};
+pub(crate) use extent::{cut, decode_whole, unpack, Codec, Located};
 
 /// Bytes of one piece at most: 16 MiB less 64 KiB, so that a sealed piece's extent stays below
 /// 16 MiB whatever its codec.

@@ -64,6 +64,23 @@ impl FrameLog {
             Mode::Write => Some(backend.lock_writer(&form.name)?),
             Mode::Read => None,
         };
+        FrameLog::open_with(backend, form, lock, nonce, evidence, visit)
+    }
+
+    /// As [`FrameLog::open`], to be written where the writer lock is given: whoever gathers evidence
+    /// takes the lock first, so that nothing changes in between.
+    pub(crate) fn open_with(
+        backend: Arc<dyn Backend>,
+        form: LogForm,
+        lock: Option<WriterLock>,
+        nonce: [u8; 16],
+        evidence: &[Evidence],
+        visit: &mut dyn FnMut(&Frame, &Head) -> Result<()>,
+    ) -> Result<FrameLog> {
+        let mode = match lock {
+            Some(_) => Mode::Write,
+            None => Mode::Read,
+        };
         let mut log = FrameLog {
             backend,
             form,

@@ -45,6 +45,12 @@ pub struct Damage {
     pub block: Option<BlockId>,
 }
 
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.object, self.why)
+    }
+}
+
 /// An open store.
 ///
 /// One writer at a time, by the content log's lock; all calls take `&self` and may come from
@@ -59,6 +65,7 @@ pub struct Store {
     index: RwLock<Index>,
     /// Whether a block's file was found in place with its size; asked once.
     present: Mutex<HashMap<BlockId, bool>>,
+    extents: Mutex<read::Extents>,
     front: Mutex<Front>,
     due: Mutex<Due>,
     damage: Vec<Damage>,

@@ -95,6 +95,11 @@ impl Store {
     /// `NotFound` where there is no store; `Damage` as said; `Concurrent` where another writer
     /// holds it; `Invalid` where a newer asl-host wrote it; `Io`.
     pub fn open(backend: Arc<dyn Backend>, mode: Mode, options: StoreOptions) -> Result<Store> {
+        let form = content_form()?;
+        let lock = match mode {
+            Mode::Write => Some(backend.lock_writer(&form.name)?),
+            Mode::Read => None,
+        };
         let mut ledger = Ledger::read(Arc::clone(&backend), names::seal_log()?)?;
         let mut evidence: Vec<Evidence> = ledger.evidence().collect();
         evidence.extend(manifest_heads(&*backend)?);
@@ -103,12 +108,11 @@ impl Store {
             from: "this host's record of heads".into(),
         }));
         let (mut current, mut missing) = (Current::default(), Vec::new());
-        let form = content_form()?;
         let name = form.name.clone();
-        let log = FrameLog::open(
+        let log = FrameLog::open_with(
             Arc::clone(&backend),
             form,
-            mode,
+            lock,
             options.nonce,
             &evidence,
             &mut |frame, head| {
@@ -162,6 +166,7 @@ impl Store {
             current: RwLock::new(Arc::new(current)),
             index: RwLock::new(index),
             present: Mutex::new(HashMap::new()),
+            extents: Mutex::default(),
             front: Mutex::new(Front::default()),
             due: Mutex::new(Due::default()),
             damage,

@@ -1,15 +1,16 @@
 //! Giving pieces back.
 
 use super::Store;
-use crate::block::{extract, Located};
+use crate::block::{cut, unpack, Located};
 use crate::index::Home;
 use crate::names;
 use crate::sealer::Part;
 use asl_backend::{Backend, Name};
-use asl_core::{ChunkId, Error, Kind, Result};
+use asl_core::{BlockId, ChunkId, Error, Kind, Result};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 impl Store {
     /// Reads a committed piece, and checks that its bytes have its id.
@@ -51,16 +52,13 @@ impl Store {
                 .next("fetch it from a holder of this domain"),
             _ => e,
         })?;
-        let mut sealed = BlockReader::new(&*self.backend, &name, size);
-        let start = u64::from(at.offset);
-        let range = start..start + u64::from(at.stored);
         let damaged = |e: Error| match e.kind() {
             Kind::Invalid => Error::new(Kind::Damage, "read", &name, e.why()),
             _ => e,
         };
-        let piece = sealer
-            .open_range(Part::Block, home.epoch, &mut sealed, range)
-            .and_then(|stored| extract(&stored, at))
+        let piece = self
+            .extent(home, at, &name, size)
+            .and_then(|plain| cut(&plain, at))
             .map_err(damaged);
         let right = match &piece {
             Ok(bytes) => sealer.chunk_id(home.epoch, bytes)? == at.id,
@@ -75,6 +73,61 @@ impl Store {
         piece.and(Err(Error::new(Kind::Damage, "read", &name, why).next(
             "run `asl-host verify`, and repair the block from a holder",
         )))
+    }
+}
+
+impl Store {
+    /// A decoded extent: neighbours in a tree lie in one extent, so the last ones are kept.
+    fn extent(&self, home: &Home, at: &Located, name: &Name, size: u64) -> Result<Arc<Vec<u8>>> {
+        let key = (home.id, at.offset);
+        if let Some(plain) = self.extents().get(&key) {
+            return Ok(plain);
+        }
+        let mut sealed = BlockReader::new(&*self.backend, name, size);
+        let start = u64::from(at.offset);
+        let range = start..start + u64::from(at.stored);
+        let stored = self
+            .sealer()?
+            .open_range(Part::Block, home.epoch, &mut sealed, range)?;
+        let plain = Arc::new(unpack(stored, at.codec)?);
+        self.extents().keep(key, Arc::clone(&plain));
+        Ok(plain)
+    }
+
+    fn extents(&self) -> MutexGuard<'_, Extents> {
+        self.extents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The extents read last, up to [`Extents::MOST`] bytes of them, the oldest going first.
+#[derive(Default)]
+pub(super) struct Extents {
+    held: HashMap<(BlockId, u32), Arc<Vec<u8>>>,
+    order: VecDeque<(BlockId, u32)>,
+    bytes: usize,
+}
+
+impl Extents {
+    /// 32 MiB, so that the largest extent fits.
+    const MOST: usize = 32 << 20;
+
+    fn get(&self, key: &(BlockId, u32)) -> Option<Arc<Vec<u8>>> {
+        self.held.get(key).map(Arc::clone)
+    }
+
+    fn keep(&mut self, key: (BlockId, u32), plain: Arc<Vec<u8>>) {
+        self.bytes += plain.len();
+        if let Some(before) = self.held.insert(key, plain) {
+            self.bytes -= before.len();
+        } else {
+            self.order.push_back(key);
+        }
+        while self.bytes > Self::MOST {
+            let Some(oldest) = self.order.pop_front() else {
+                return;
+            };
+            self.bytes -= self.held.remove(&oldest).map_or(0, |e| e.len());
+        }
     }
 }
 
