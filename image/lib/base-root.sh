@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# The root file system of the base. Sourced by build-base, which sets $here, $mode
+# and the names of base/identity.
+# shellcheck disable=SC2154
+
+# make_root WORK DEBS: airootfs.sfs, vmlinuz, sysresccd.img, pkglist and epoch in WORK.
+make_root() {
+	local work=$1 debs=$2
+	export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)}
+	echo "$SOURCE_DATE_EPOCH" >"$work/epoch"
+	derive_apt_options >"$work/apt.conf"
+	# Root's own files with plain modes, whoever holds the checkout and whatever the umask.
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' \
+		--mtime="@$SOURCE_DATE_EPOCH" -C "$here/base/rootfs" -cf "$work/rootfs.tar" etc
+	# When it fails, mmdebstrap ends its whole process group: it gets one of its own.
+	# shellcheck disable=SC2016
+	setsid --wait nice mmdebstrap --mode="$mode" --variant=apt --architectures="$DEBIAN_ARCH" \
+		--format=tar --skip=essential/unlink,cleanup/apt/cache \
+		--aptopt="$work/apt.conf" --dpkgopt="$here/base/excludes" \
+		--setup-hook='mkdir -p "$1/var/cache/apt/archives"' \
+		--setup-hook="sync-in $debs /var/cache/apt/archives" \
+		--essential-hook="tar-in $work/rootfs.tar /" \
+		--include="$(list_words "$here/base/packages" | paste -sd,)" \
+		--customize-hook="sync-out /var/cache/apt/archives $debs" \
+		--customize-hook='rm -rf "$1"/var/cache/apt/*' \
+		--customize-hook="$here/base/customize" \
+		--customize-hook="download /run/pkglist $work/pkglist" \
+		--customize-hook="download /vmlinuz $work/vmlinuz" \
+		--customize-hook="download /initrd.img $work/sysresccd.img" \
+		--customize-hook='rm -f "$1"/boot/initrd.img-*' \
+		"$SUITE" - "$work/sources.list" |
+		nice mksquashfs - "$work/airootfs.sfs" -tar -root-mode 0755 -comp zstd -Xcompression-level 4 -quiet -no-progress
+	rm -rf "$debs/partial" "$debs/lock"
+}
