@@ -94,7 +94,7 @@ impl Store {
         Ok(plain)
     }
 
-    fn extents(&self) -> MutexGuard<'_, Extents> {
+    pub(super) fn extents(&self) -> MutexGuard<'_, Extents> {
         self.extents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,6 +113,18 @@ impl Extents {
 
     fn get(&self, key: &(BlockId, u32)) -> Option<Arc<Vec<u8>>> {
         self.held.get(key).map(Arc::clone)
+    }
+
+    /// Drops what was read of a block whose file is about to be another, or cannot be trusted.
+    pub(super) fn forget(&mut self, block: &BlockId) {
+        let of_it = |key: &(BlockId, u32)| key.0 == *block;
+        self.order.retain(|key| !of_it(key));
+        let mut freed = 0;
+        self.held.retain(|key, plain| {
+            freed += if of_it(key) { plain.len() } else { 0 };
+            !of_it(key)
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
     }
 
     fn keep(&mut self, key: (BlockId, u32), plain: Arc<Vec<u8>>) {

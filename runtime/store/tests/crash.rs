@@ -1,0 +1,207 @@
+//! The crash matrix: a domain's life, the power gone before every call of the disk, and every
+//! image that may be left opened again (reliability.md, P1).
+#![allow(missing_docs)]
+
+mod common;
+
+use asl_backend::PosixBackend;
+use asl_core::{ChunkId, Kind, Result};
+use asl_store::{Head, Mode, Store, VerifyOptions};
+use asl_testkit::SimDisk;
+use common::{blob, id_of, noise, options, terms};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Images of each crash; the first four are the corners.
+const IMAGES: usize = 8;
+
+/// What the flow was told, up to the crash.
+#[derive(Clone, Default)]
+struct Told {
+    head: Option<Head>,
+    pieces: BTreeMap<ChunkId, Vec<u8>>,
+    roots: Vec<ChunkId>,
+    snapshots: u32,
+}
+
+fn backend(disk: &SimDisk) -> Arc<PosixBackend<SimDisk>> {
+    Arc::new(PosixBackend::with_disk(disk.clone()))
+}
+
+fn piece(n: u64) -> Vec<u8> {
+    match n % 3 {
+        0 => noise(700 + n as usize, n),
+        1 => format!("text {n} ").repeat(900).into_bytes(),
+        _ => noise(30_000, n),
+    }
+}
+
+fn put(store: &Store, range: std::ops::Range<u64>) -> Result<BTreeMap<ChunkId, Vec<u8>>> {
+    range
+        .map(|n| {
+            let bytes = piece(n);
+            let id = id_of(&bytes);
+            store.put_piece(id, &blob(), &bytes)?;
+            Ok((id, bytes))
+        })
+        .collect()
+}
+
+/// Commits, a root, a snapshot, a reopening, and more of each. Tells what was acknowledged.
+fn live(disk: &SimDisk, told: &mut Told) -> Result<()> {
+    let store = Store::open(backend(disk), Mode::Write, options())?;
+    let first = put(&store, 0..4)?;
+    told.head = Some(store.commit()?.head);
+    told.pieces.extend(first);
+    store.begin_root()?;
+    let second = put(&store, 2..7)?;
+    let (root, ack) = store.finish_root(b"root one")?;
+    told.head = Some(ack.head);
+    told.pieces.extend(second);
+    told.pieces.insert(root, b"root one".to_vec());
+    told.roots.push(root);
+    store.snapshot(&terms())?;
+    told.head = Some(store.head());
+    told.snapshots = 1;
+    drop(store);
+    let store = Store::open(backend(disk), Mode::Write, options())?;
+    store.begin_root()?;
+    let third = put(&store, 5..9)?;
+    let (root, ack) = store.finish_root(b"root two")?;
+    told.head = Some(ack.head);
+    told.pieces.extend(third);
+    told.roots.push(root);
+    store.snapshot(&terms())?;
+    told.head = Some(store.head());
+    told.snapshots = 2;
+    Ok(())
+}
+
+/// Opens what a crash left, and holds it against what was told before.
+fn judge(disk: &SimDisk, told: &Told, at: &str) -> Store {
+    let open = Store::open(backend(disk), Mode::Write, options());
+    let store = open.unwrap_or_else(|e| panic!("{at}: {e}"));
+    let current = store.current();
+    if let Some(head) = told.head {
+        assert!(current.head.commit >= head.commit, "{at}: a commit is lost");
+    }
+    for (id, bytes) in &told.pieces {
+        let served = store.get_piece(id).unwrap_or_else(|e| panic!("{at}: {e}"));
+        assert_eq!(served, *bytes, "{at}");
+    }
+    for root in &told.roots {
+        assert!(current.roots.contains_key(root), "{at}: a root is lost");
+    }
+    assert!(current.snapshots.len() >= told.snapshots as usize, "{at}");
+    // Nothing half visible: whatever the log names is whole, each manifest agrees with the replay
+    // up to it, and replaying the log anew gives CURRENT.
+    let report = store
+        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .unwrap_or_else(|e| panic!("{at}: {e}"));
+    assert_eq!(report.damage, [], "{at}");
+    assert_eq!(report.not_checked, [] as [String; 0], "{at}");
+    for (_, manifest) in store.manifests() {
+        manifest.unwrap_or_else(|e| panic!("{at}: {e}"));
+    }
+    let digest = current.digest();
+    drop((store, current));
+    let again = Store::open(backend(disk), Mode::Write, options()).unwrap();
+    assert_eq!(again.current().digest(), digest, "{at}");
+    again
+}
+
+fn fresh() -> SimDisk {
+    let disk = SimDisk::new();
+    Store::create(backend(&disk), b"genesis", [1; 16]).unwrap();
+    disk
+}
+
+#[test]
+fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visible() {
+    let whole = fresh();
+    let before = whole.calls();
+    let mut all = Told::default();
+    live(&whole, &mut all).unwrap();
+    let calls = whole.calls() - before;
+    assert!(calls > 100, "{calls} calls");
+    let (mut images, mut in_recovery) = (0, 0);
+    for k in 1..=calls + 1 {
+        let disk = fresh();
+        disk.halt_at(k);
+        let mut told = Told::default();
+        let ended = live(&disk, &mut told);
+        // After the last acknowledgement only the ledger and the lock are left to be written.
+        assert!(ended.is_err() || told.snapshots == 2, "call {k}");
+        for (n, image) in disk.crash_images(k, IMAGES).into_iter().enumerate() {
+            let at = format!("call {k} of {calls}, image {n}");
+            images += 1;
+            // The power goes once more, while the store is opened and goes on.
+            if n % 4 == 1 {
+                in_recovery += 1;
+                image.halt_at(1 + (k * 7) % 40);
+                let mut more = told.clone();
+                let again = live(&image, &mut more);
+                assert!(again.is_err(), "{at}: the second crash came too late");
+                for twice in image.crash_images(k ^ 0x5eed, 2) {
+                    judge(&twice, &more, &format!("{at}, crashed again"));
+                }
+                continue;
+            }
+            let store = judge(&image, &told, &at);
+            // And life goes on.
+            put(&store, 20..22).unwrap();
+            let ack = store.commit().unwrap();
+            drop(store);
+            let store = Store::open(backend(&image), Mode::Write, options()).unwrap();
+            assert_eq!(store.head(), ack.head, "{at}");
+        }
+    }
+    println!("{calls} crash points, {images} images, {in_recovery} crashes in recovery");
+}
+
+#[test]
+fn power_lost_while_a_store_is_made_leaves_it_whole_or_to_be_made_again() {
+    let whole = SimDisk::new();
+    Store::create(backend(&whole), b"genesis", [1; 16]).unwrap();
+    let calls = whole.calls();
+    // Directories are made by the hundred, all alike: every call of the last 40, each 23rd before.
+    let points = (1..=calls).filter(|k| k + 40 > calls || k % 23 == 0);
+    for k in points {
+        let disk = SimDisk::new();
+        disk.halt_at(k);
+        let made = Store::create(backend(&disk), b"genesis", [1; 16]).is_ok();
+        for (n, image) in disk.crash_images(k, IMAGES).into_iter().enumerate() {
+            let at = format!("call {k} of {calls}, image {n}");
+            match Store::open(backend(&image), Mode::Read, options()) {
+                Ok(store) => assert_eq!(store.current().genesis, b"genesis"),
+                Err(e) => {
+                    assert_eq!(e.kind(), Kind::NotFound, "{at}: {e}");
+                    assert!(!made, "{at}: it was said to be made");
+                    Store::create(backend(&image), b"genesis", [1; 16])
+                        .unwrap_or_else(|e| panic!("{at}: {e}"));
+                }
+            }
+            judge(&image, &Told::default(), &at);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_once_loses_nothing_acknowledged() {
+    use asl_testkit::Fault;
+    let whole = fresh();
+    let before = whole.calls();
+    live(&whole, &mut Told::default()).unwrap();
+    let calls = whole.calls() - before;
+    for fault in [Fault::Io, Fault::NoSpace, Fault::Short, Fault::Interrupted] {
+        for k in 1..=calls {
+            let disk = fresh();
+            disk.fail_at(k, fault, false);
+            let mut told = Told::default();
+            let ended = live(&disk, &mut told);
+            disk.heal();
+            let at = format!("{fault:?} at call {k} of {calls}: {ended:?}");
+            judge(&disk, &told, &at);
+        }
+    }
+}
