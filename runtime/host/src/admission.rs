@@ -161,6 +161,7 @@ impl Keeper {
             _ => None,
         };
         if let Some(domain) = &known {
+            domain.require_sound()?;
             if let Some(earlier) = earlier_decision(domain, &petition.request.bytes)? {
                 return Ok(earlier);
             }
@@ -199,15 +200,22 @@ impl Keeper {
         }))
     }
 
-    /// Bytes promised to other domains under leases that have not ended.
+    /// Bytes promised to other domains: until its grace is over, what a lease let in may lie here.
     fn promised_beside(&self, but: Option<&DomainId>) -> Result<u64> {
         let now = self.context.clock.wall_ns();
         let mut promised = 0u64;
         for id in self.root.domains()?.iter().filter(|id| Some(*id) != but) {
             let domain = Domain::open(&self.root, id)?;
+            domain.require_sound()?;
             let granted = domain.lease().filter(|l| l.granted_by == self.root.id());
-            if let Some(lease) = granted.filter(|l| l.terms.expires_at.unix_ns > now) {
-                promised = promised.saturating_add(lease.terms.storage_bytes);
+            let Some(terms) = granted.map(|l| &l.terms) else {
+                continue;
+            };
+            let grace_ns = i64::try_from(terms.grace_s)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1_000_000_000);
+            if terms.expires_at.unix_ns.saturating_add(grace_ns) > now {
+                promised = promised.saturating_add(terms.storage_bytes);
             }
         }
         Ok(promised)
@@ -307,33 +315,64 @@ pub fn apply(
     Ok((read, lease))
 }
 
-/// Writes the documents of one more admission, the decision last: a directory without one is a
-/// crash's remains, and is completed by the same admission again.
+/// Writes the documents of one more admission, which the host log's record then makes count.
+///
+/// What lies there unrecorded is a crash's remains: the same admission again completes it, another
+/// one passes it over, since nothing may be wedged by it and nothing written is replaced.
 fn write_records(
     domain: &Domain,
     petition: &Petition,
     decision: &Signed,
 ) -> Result<Vec<HostRecord>> {
-    let number = domain.admissions() + 1;
+    let mut documents = petition.files().to_vec();
+    documents.push((name::DECISION_SIG, &decision.sig));
+    documents.push((name::DECISION, &decision.bytes));
+    let mut number = domain.admissions().saturating_add(1);
+    while !has_room(&domain.dir().join(place::admission(number)), &documents)? {
+        number = number.saturating_add(1);
+    }
     let dir = place::admission(number);
-    for (name, bytes) in petition.files() {
+    for (name, bytes) in documents {
         domain.write_once(&dir.join(name), bytes)?;
     }
-    domain.write_once(&dir.join(name::DECISION_SIG), &decision.sig)?;
-    domain.write_once(&dir.join(name::DECISION), &decision.bytes)?;
     Ok(vec![HostRecord::Admission {
         number,
         decision: Digest::of(&decision.bytes),
     }])
 }
 
+/// Whether every one of these documents is missing there, or there as it is.
+fn has_room(dir: &Path, documents: &[(&str, &[u8])]) -> Result<bool> {
+    for (name, bytes) in documents {
+        match files::read_limited(&dir.join(name), LONGEST) {
+            Ok(there) if there == *bytes => {}
+            Err(e) if e.kind() == Kind::NotFound => {}
+            Ok(_) => return Ok(false),
+            Err(e) if e.kind() == Kind::Invalid => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
 /// The recorded decision for the very same request, where there is one.
 fn earlier_decision(domain: &Domain, request: &[u8]) -> Result<Option<Signed>> {
-    for number in 1..=domain.admissions() {
-        let dir = domain.dir().join(place::admission(number));
-        if files::read_limited(&dir.join(name::REQUEST), LONGEST)? == request {
-            return read_decision(&dir).map(Some);
+    for (number, recorded) in domain.recorded() {
+        let dir = domain.dir().join(place::admission(*number));
+        if files::read_limited(&dir.join(name::REQUEST), LONGEST)? != request {
+            continue;
         }
+        let decision = read_decision(&dir)?;
+        if Digest::of(&decision.bytes) != *recorded {
+            return Err(Error::new(
+                Kind::Damage,
+                "read",
+                dir.join(name::DECISION).display(),
+                "it is not the decision that the host log names",
+            )
+            .next("restore the admission's records from a copy"));
+        }
+        return Ok(Some(decision));
     }
     Ok(None)
 }

@@ -14,6 +14,7 @@ use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, Kind, Result};
 use asl_store::{Current, Epoch, Mode, Record, Store, StoreOptions};
 use serde_json::{json, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub struct Domain {
     backend: Arc<PosixBackend>,
     log: HostLog,
     view: View,
+    damage: Option<Error>,
 }
 
 /// What replaying the host log says.
@@ -48,7 +50,8 @@ struct View {
     place: Place,
     state: DomainState,
     lease: Option<LeaseRecord>,
-    admissions: u32,
+    /// The recorded admissions: number and decision.
+    admissions: BTreeMap<u32, Digest>,
 }
 
 impl Domain {
@@ -74,6 +77,15 @@ impl Domain {
             ));
         }
         if founding.place == Place::Home {
+            if genesis.params.encrypted && verified.is_none() {
+                return Err(Error::new(
+                    Kind::Refused,
+                    "create domain",
+                    &id,
+                    "it is encrypted, and without a DAM nobody holds its keys",
+                )
+                .next("create it from a key stick with a DAM"));
+            }
             check_epochs(verified.as_ref(), founding.epochs)?;
         }
         if root.layout().domain(&id).exists() {
@@ -81,7 +93,8 @@ impl Domain {
         }
         let nonce = context.nonce()?;
         asl_backend::create_whole(&root.layout().domains(), &id.to_string(), &nonce, |dir| {
-            fill(dir, context, founding, verified.as_ref())
+            let log_head = root.layout().host_head(&id);
+            fill(dir, context, founding, verified.as_ref(), log_head)
         })?;
         let domain = Domain::open(root, &id)?;
         domain.write_descriptor(context)?;
@@ -91,7 +104,8 @@ impl Domain {
     /// Opens a domain's records.
     ///
     /// # Errors
-    /// `NotFound`, `Io`, and `Damage` where its records contradict each other.
+    /// `NotFound`, `Io`, and `Damage` where its records contradict each other. A damaged host log
+    /// is no error: the domain can be read, and [`Domain::require_sound`] refuses the rest.
     pub fn open(root: &HostRoot, id: &DomainId) -> Result<Domain> {
         let dir = root.layout().domain(id);
         if !dir.is_dir() {
@@ -101,7 +115,16 @@ impl Domain {
             );
         }
         let backend = Arc::new(PosixBackend::open(&dir)?);
-        let dam = verify_dams(&dir)?;
+        let log = HostLog::new(backend.clone(), root.layout().host_head(id))?;
+        // Where the record of rights cannot be trusted, none is left but to read.
+        let (view, damage) = match View::replay(&log) {
+            Ok(view) => (view, None),
+            Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => {
+                (View::distrusted(), Some(e))
+            }
+            Err(e) => return Err(e),
+        };
+        let dam = verify_dams(&dir, damage.is_none().then_some(&view.admissions))?;
         let genesis_bytes = match &dam {
             Some(dam) => dam.dam().genesis.clone(),
             None => read_current(&backend)?.genesis.clone(),
@@ -116,8 +139,6 @@ impl Domain {
             ));
         }
         let genesis = Genesis::decode(&genesis_bytes)?;
-        let log = HostLog::new(backend.clone())?;
-        let view = View::replay(&log)?;
         Ok(Domain {
             id: id.clone(),
             hash,
@@ -128,6 +149,7 @@ impl Domain {
             backend,
             log,
             view,
+            damage,
         })
     }
 
@@ -192,9 +214,32 @@ impl Domain {
         self.view.lease.as_ref()
     }
 
-    /// How many admissions are recorded.
+    /// The number of the last recorded admission; 0 where there is none.
     pub fn admissions(&self) -> u32 {
-        self.view.admissions
+        self.view.admissions.last_key_value().map_or(0, |(n, _)| *n)
+    }
+
+    /// The recorded admissions, by number, with their decisions' identities.
+    pub fn recorded(&self) -> &BTreeMap<u32, Digest> {
+        &self.view.admissions
+    }
+
+    /// Refuses where this host's own record of the domain is damaged: it says who may write.
+    ///
+    /// # Errors
+    /// `Damage`; `Invalid` where a later version wrote the record.
+    pub fn require_sound(&self) -> Result<()> {
+        match &self.damage {
+            Some(e) => Err(Error::new(e.kind(), "trust", place::HOST_LOG, e.why()).next(
+                "reading and restoring still work; seal into a new root, or restore log/host.log from a copy",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The host log, for what an open store adds to it.
+    pub(crate) fn host_log(&self) -> HostLog {
+        self.log.clone()
     }
 
     /// The backend at the domain's directory.
@@ -234,6 +279,7 @@ impl Domain {
     /// # Errors
     /// `Io`; `Concurrent` where another process wrote meanwhile.
     pub fn record(&mut self, context: &Context, records: &[HostRecord]) -> Result<()> {
+        self.require_sound()?;
         self.log.append(context.nonce()?, records)?;
         records.iter().cloned().for_each(|r| self.view.take(r));
         Ok(())
@@ -321,6 +367,7 @@ impl Domain {
             "domain_id": self.id.to_string(),
             "domain_hash": self.hash.to_string(),
             "state": self.state().code(),
+            "damage": self.damage.as_ref().map(ToString::to_string),
             "home": self.place() == Place::Home,
             "encrypted": self.genesis.params.encrypted,
             "created_at": time_text(self.genesis.time.unix_ns),
@@ -340,10 +387,20 @@ impl View {
             place: Place::Elsewhere,
             state: DomainState::Unrecognized,
             lease: None,
-            admissions: 0,
+            admissions: BTreeMap::new(),
         };
         log.replay()?.into_iter().for_each(|r| view.take(r));
         Ok(view)
+    }
+
+    /// What is left where the host log is damaged: reading.
+    fn distrusted() -> View {
+        View {
+            place: Place::Elsewhere,
+            state: DomainState::Suspended,
+            lease: None,
+            admissions: BTreeMap::new(),
+        }
     }
 
     fn take(&mut self, record: HostRecord) {
@@ -351,15 +408,32 @@ impl View {
             HostRecord::Role(place) => self.place = place,
             HostRecord::State { state, .. } => self.state = state,
             HostRecord::Lease(lease) => self.lease = Some(lease),
-            HostRecord::Admission { number, .. } => self.admissions = number,
+            HostRecord::Admission { number, decision } => {
+                self.admissions.insert(number, decision);
+            }
+            HostRecord::Evidence { decision, floor_ns } => {
+                if let Some(lease) = self.lease.as_mut().filter(|l| l.decision == decision) {
+                    lease.seen_ns = lease.seen_ns.max(floor_ns);
+                }
+            }
         }
     }
 }
 
-/// The DAM in force: the last of the chain that the admission records hold.
-fn verify_dams(dir: &Path) -> Result<Option<VerifiedDam>> {
+/// The DAM in force: the last of the chain that the recorded admissions hold, the founding one
+/// included. Without a record that can be trusted, the chain is followed as far as it is there.
+fn verify_dams(
+    dir: &Path,
+    recorded: Option<&BTreeMap<u32, Digest>>,
+) -> Result<Option<VerifiedDam>> {
     let mut in_force = None;
     for number in 1.. {
+        match recorded {
+            // The remains of a crash beside the recorded ones are nobody's word.
+            Some(all) if number > 1 && number > all.keys().max().copied().unwrap_or(0) => break,
+            Some(all) if number > 1 && !all.contains_key(&number) => continue,
+            _ => {}
+        }
         let records = dir.join(place::admission(number));
         let read = |name: &str| files::read_limited(&records.join(name), 256 << 10);
         match read("dam.cbor") {
@@ -400,6 +474,7 @@ fn fill(
     context: &Context,
     founding: &Founding<'_>,
     dam: Option<&VerifiedDam>,
+    log_head: PathBuf,
 ) -> Result<()> {
     for name in DOMAIN_DIRS.iter().chain(&DOMAIN_DIRS_BESIDE) {
         crate::make_dir(&dir.join(name))?;
@@ -461,7 +536,7 @@ fn fill(
             })])?;
         }
     }
-    HostLog::new(backend)?.append(context.nonce()?, &[HostRecord::Role(founding.place)])
+    HostLog::new(backend, log_head)?.begin(context.nonce()?, &HostRecord::Role(founding.place))
 }
 
 fn read_current(backend: &Arc<PosixBackend>) -> Result<Arc<Current>> {

@@ -5,7 +5,8 @@
 
 use crate::capability::{require, Grant, Place, Verb};
 use crate::domain::Domain;
-use crate::hostlog::LeaseRecord;
+use crate::heads;
+use crate::hostlog::{HostLog, HostRecord, LeaseRecord};
 use crate::keystick::Signed;
 use crate::layout::domain as place;
 use crate::root::{Context, HostRoot};
@@ -14,11 +15,7 @@ use asl_auth::{
     cose, Delegation, DomainState, OpenIdentity, SealCredential, SigningKey, StoreParams,
 };
 use asl_backend::{files, Backend, Durability, Name};
-use asl_core::canon::Limits;
-use asl_core::{
-    ChunkId, Digest, DomainId, Error, Fields, Kind, MapBuilder, Result, SnapshotId, Timestamp,
-    TypeTag,
-};
+use asl_core::{ChunkId, Digest, DomainId, Error, Kind, Result, SnapshotId, Timestamp, TypeTag};
 use asl_store::{
     Ack, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack, ReadBackReport, Sealer,
     SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
@@ -27,6 +24,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a person brought to open a domain with.
+// There is one in a session, moved once: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Credentials {
     /// Nothing: status, structural verify, snapshots.
     None,
@@ -94,6 +93,7 @@ pub struct StoreHandle {
     head_file: PathBuf,
     backend: Arc<dyn Backend>,
     context: Context,
+    host_log: HostLog,
     gate: Mutex<Gate>,
 }
 
@@ -102,10 +102,25 @@ struct Gate {
     lease: Option<LeaseRecord>,
     scope: LeaseScope,
     boot: [u8; 16],
+    pieces: Pieces,
 }
 
-/// A head as `host/heads/` keeps it.
-const HEAD_KIND: &str = "asl.known-head/1";
+/// Pieces put since everything was last committed; some of them may be stored by now.
+#[derive(Default)]
+struct Pieces {
+    count: u64,
+    bytes: u64,
+}
+
+/// Bytes a piece takes beside its own: its rows in the block's directory and in the segment.
+const PIECE_COST: u64 = 160;
+
+/// Bytes a block takes beside its pieces: age header and footer, its rows in segment, log,
+/// ledger and snapshot.
+const BLOCK_COST: u64 = 1024;
+
+/// Bytes kept free for the headers of one more segment and two frames.
+const RESERVE: u64 = 8 << 10;
 
 impl StoreHandle {
     /// Opens a domain's store (seed 001: `asl_host_open_domain`).
@@ -127,6 +142,9 @@ impl StoreHandle {
         } else {
             Verb::Read
         };
+        if mode == Mode::Write {
+            domain.require_sound()?;
+        }
         require(domain.id(), domain.state(), domain.place(), verb)?;
         let params = domain.genesis().params;
         let sealer: Option<Arc<dyn Sealer>> = match (params.encrypted, credentials) {
@@ -143,7 +161,7 @@ impl StoreHandle {
         };
         let head_file = root.layout().head(domain.id());
         // A head kept outside the domain may stop writing, never reading.
-        let known_head = match read_head(&head_file) {
+        let known_head = match heads::read(&head_file) {
             Err(_) if mode == Mode::Read => None,
             read => read?,
         };
@@ -166,11 +184,13 @@ impl StoreHandle {
             head_file,
             backend,
             context: context.clone(),
+            host_log: domain.host_log(),
             gate: Mutex::new(Gate {
                 state: domain.state(),
                 lease: domain.lease().cloned(),
                 scope,
                 boot,
+                pieces: Pieces::default(),
             }),
         })
     }
@@ -214,7 +234,11 @@ impl StoreHandle {
     pub fn lease_left(&self) -> Option<u64> {
         let gate = self.gate();
         let lease = gate.counting_lease()?;
-        Some(lease.terms.storage_bytes.saturating_sub(self.used()))
+        let used = self
+            .store
+            .stored_bytes()
+            .saturating_add(self.store.pending_bytes());
+        Some(lease.terms.storage_bytes.saturating_sub(used))
     }
 
     /// The id under which these bytes are kept: keyed in an encrypted domain.
@@ -239,8 +263,25 @@ impl StoreHandle {
     /// # Errors
     /// `Refused` by state or lease; `Io` where the target fails or is full.
     pub fn put_piece(&self, id: ChunkId, tag: &TypeTag, bytes: &[u8]) -> Result<Put> {
-        self.allow(Verb::SealBlock, bytes.len() as u64)?;
-        self.store.put_piece(id, tag, bytes)
+        let mut gate = self.gate();
+        if gate.counting_lease().is_none() {
+            drop(gate);
+            self.allow(Verb::SealBlock, 0)?;
+            return self.store.put_piece(id, tag, bytes);
+        }
+        // Under a lease one piece after another: two that fit alone may not fit together.
+        let new = match self.store.contains(&id)? {
+            true => 0,
+            false => (bytes.len() as u64).saturating_add(PIECE_COST),
+        };
+        self.allow_within(&mut gate, Verb::SealBlock, new)?;
+        let put = self.store.put_piece(id, tag, bytes)?;
+        if put == Put::Added {
+            let Pieces { count, bytes: sum } = &mut gate.pieces;
+            *count = count.saturating_add(1);
+            *sum = sum.saturating_add(bytes.len() as u64);
+        }
+        Ok(put)
     }
 
     /// A piece's bytes, checked against its id.
@@ -280,6 +321,7 @@ impl StoreHandle {
     pub fn finish_root(&self, root: &[u8]) -> Result<(ChunkId, Ack)> {
         self.allow(Verb::AppendLog, root.len() as u64)?;
         let done = self.store.finish_root(root)?;
+        self.gate().pieces = Pieces::default();
         self.remember_head()?;
         Ok(done)
     }
@@ -352,55 +394,111 @@ impl StoreHandle {
 
     /// Asks the state table and the lease. With a lease that counts here, the stricter row holds.
     fn allow(&self, verb: Verb, bytes: u64) -> Result<()> {
-        let gate = self.gate();
-        require(&self.id, gate.state, self.place, verb)?;
-        let Some(lease) = gate.counting_lease() else {
-            return Ok(());
-        };
-        let refuse = |why: String, next: &str| {
-            Err(Error::new(
-                Kind::Refused,
-                verb.as_str(),
-                format!("in domain {}", self.id),
-                why,
-            )
-            .next(next))
-        };
-        match require(&self.id, DomainState::Courtesy, Place::Elsewhere, verb)? {
-            Grant::WithinLease => {
-                let floor = lease.evidence_floor_ns(self.context.clock.since_boot(), gate.boot);
-                if floor > lease.terms.expires_at.unix_ns {
-                    return refuse(
-                        "its lease has expired".into(),
-                        "ask for a new one: `asl-host admission request`",
-                    );
-                }
-                let used = self.used();
-                if used.saturating_add(bytes) > lease.terms.storage_bytes {
-                    return refuse(
-                        format!("its lease of {} bytes is used up ({used} are stored)", lease.terms.storage_bytes),
-                        "ask for a larger lease, or seal under a profile with lease.applies = \"remote\"",
-                    );
-                }
-                Ok(())
-            }
-            Grant::WithinCount
-                if self.current().snapshots.len() as u64 >= u64::from(lease.terms.snapshots) =>
-            {
-                refuse(
-                    format!("its lease allows {} snapshots", lease.terms.snapshots),
-                    "ask for a larger lease",
-                )
-            }
-            _ => Ok(()),
-        }
+        self.allow_within(&mut self.gate(), verb, bytes)
     }
 
-    /// Stored bytes, with what is still on its way to a block.
-    fn used(&self) -> u64 {
+    fn allow_within(&self, gate: &mut Gate, verb: Verb, bytes: u64) -> Result<()> {
+        require(&self.id, gate.state, self.place, verb)?;
+        let Some(lease) = gate.counting_lease().cloned() else {
+            return Ok(());
+        };
+        let terms = &lease.terms;
+        let refuse = |why: String, next: &str| {
+            let object = format!("in domain {}", self.id);
+            Err(Error::new(Kind::Refused, verb.as_str(), object, why).next(next))
+        };
+        let granted = require(&self.id, DomainState::Courtesy, Place::Elsewhere, verb)?;
+        let limited = matches!(granted, Grant::WithinLease | Grant::WithinCount);
+        if limited && self.has_expired(gate, &lease) {
+            return refuse(
+                "its lease has expired".into(),
+                "ask for a new one: `asl-host admission request`",
+            );
+        }
+        if granted == Grant::WithinCount
+            && self.current().snapshots.len() as u64 >= u64::from(terms.snapshots)
+        {
+            return refuse(
+                format!("its lease allows {} snapshots", terms.snapshots),
+                "ask for a larger lease",
+            );
+        }
+        // What is asked for now leaves room for what has to follow it: pieces for the commit, the
+        // commit for the snapshot.
+        let free = match verb {
+            Verb::AllocateBlock | Verb::SealBlock => 2 * RESERVE,
+            Verb::AppendLog => RESERVE,
+            _ => 0,
+        };
+        let exceeds = |pieces: &Pieces| {
+            self.used(pieces)
+                .saturating_add(bytes)
+                .saturating_add(free)
+                .saturating_add(self.snapshot_cost())
+                > terms.storage_bytes
+        };
+        if limited && gate.pieces.count > 0 && exceeds(&gate.pieces) {
+            // What is on its way counts in full until it is stored and its true size is known.
+            self.store.commit()?;
+            gate.pieces = Pieces::default();
+            self.remember_head()?;
+        }
+        if limited && exceeds(&gate.pieces) {
+            let used = self.store.stored_bytes();
+            return refuse(
+                format!(
+                    "its lease of {} bytes is used up ({used} are stored)",
+                    terms.storage_bytes
+                ),
+                "ask for a larger lease, or seal under a profile with lease.applies = \"remote\"",
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether evidence has passed the lease's end; what was seen once is kept over a boot.
+    fn has_expired(&self, gate: &mut Gate, lease: &LeaseRecord) -> bool {
+        let ends = lease.terms.expires_at.unix_ns;
+        let floor_ns = lease.evidence_floor_ns(self.context.clock.since_boot(), gate.boot);
+        if floor_ns <= ends {
+            return false;
+        }
+        if lease.seen_ns <= ends {
+            let record = HostRecord::Evidence {
+                decision: lease.decision,
+                floor_ns,
+            };
+            let kept = self
+                .context
+                .nonce()
+                .and_then(|nonce| self.host_log.append(nonce, &[record]));
+            // The refusal stands either way; where it could not be kept, the next one tries again.
+            if let (Ok(()), Some(held)) = (kept, gate.lease.as_mut()) {
+                held.seen_ns = floor_ns;
+            }
+        }
+        true
+    }
+
+    /// Stored bytes, with what may still be on its way and what will be written about it, at most.
+    fn used(&self, pieces: &Pieces) -> u64 {
+        // age adds 16 bytes to each 64 KiB.
+        let sealing = pieces.bytes / 4096;
+        let blocks = pieces.bytes / u64::from(self.params.block_target.max(1));
         self.store
             .stored_bytes()
-            .saturating_add(self.store.pending_bytes())
+            .saturating_add(pieces.bytes)
+            .saturating_add(sealing)
+            .saturating_add(pieces.count.saturating_mul(PIECE_COST))
+            .saturating_add(blocks.saturating_mul(BLOCK_COST))
+    }
+
+    /// Bytes that a snapshot of what there is would take at most.
+    fn snapshot_cost(&self) -> u64 {
+        let current = self.current();
+        let rows = current.segments.len() + current.roots.len() + 2;
+        let blocks = current.blocks.len() + 2;
+        2048 + 160 * rows as u64 + 40 * blocks as u64
     }
 
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
@@ -409,14 +507,7 @@ impl StoreHandle {
 
     /// Keeps the highest head outside the domain, so that a shortened log is known as damage.
     fn remember_head(&self) -> Result<()> {
-        let head = self.store.head();
-        let text = MapBuilder::document(HEAD_KIND)
-            .put(1, head.commit)
-            .put(2, head.logseq.0)
-            .put(3, head.frame)
-            .put(4, head.stored_bytes)
-            .encode();
-        files::replace(&self.head_file, &text, 0o600)
+        heads::write(&self.head_file, &self.store.head())
     }
 }
 
@@ -426,20 +517,4 @@ impl Gate {
             .as_ref()
             .filter(|_| self.scope == LeaseScope::Both)
     }
-}
-
-fn read_head(path: &std::path::Path) -> Result<Option<Head>> {
-    let bytes = match files::read_limited(path, 4096) {
-        Err(e) if e.kind() == Kind::NotFound => return Ok(None),
-        read => read?,
-    };
-    let mut f = Fields::document(&bytes, HEAD_KIND, Limits::DOCUMENT)?;
-    let head = Head {
-        commit: f.uint(1)?,
-        logseq: asl_core::LogSeq(f.uint(2)?),
-        frame: f.id(3)?,
-        stored_bytes: f.uint(4)?,
-    };
-    f.finish()?;
-    Ok(Some(head))
 }

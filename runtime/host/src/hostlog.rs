@@ -4,33 +4,44 @@
 //! of it and are never read back as rights.
 
 use crate::capability::Place;
+use crate::heads;
 use crate::layout::domain::HOST_LOG;
 use asl_auth::{Decision, DomainState, LeaseTerms};
 use asl_backend::{Backend, Name};
 use asl_core::{Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, Timestamp, Value};
-use asl_store::{FrameLog, LogForm, Mode};
+use asl_store::{Evidence, FrameLog, LogForm, Mode};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The host log of one domain: read whole at opening, locked only while it is written.
+///
+/// Its head is kept outside the domain after each write: else a last frame that was damaged would
+/// pass for the torn end of a write, and the right it took away would be back.
+#[derive(Clone)]
 pub struct HostLog {
     backend: Arc<dyn Backend>,
     form: LogForm,
+    head_file: PathBuf,
 }
 
 impl HostLog {
-    /// The host log of the domain at this backend.
+    /// The host log of the domain at this backend, with the file that keeps its head.
     ///
     /// # Errors
     /// None that a caller could cause; the names below a domain are fixed.
-    pub fn new(backend: Arc<dyn Backend>) -> Result<Self> {
+    pub fn new(backend: Arc<dyn Backend>, head_file: PathBuf) -> Result<Self> {
         let form = LogForm {
             name: Name::new(HOST_LOG)?,
             magic: *b"ASLHLOG\x01",
             kind: "asl.host-commit/1",
             keep: Name::new("log/cut-tails")?,
         };
-        Ok(HostLog { backend, form })
+        Ok(HostLog {
+            backend,
+            form,
+            head_file,
+        })
     }
 
     /// Every record, in order.
@@ -43,6 +54,13 @@ impl HostLog {
         let log = self.open(Mode::Read, [0; 16], &mut records)?;
         match log.damage().first() {
             Some(damage) => Err(damage.clone()),
+            // A domain is made with its role recorded.
+            None if records.is_empty() => Err(Error::new(
+                Kind::Damage,
+                "read",
+                HOST_LOG,
+                "it is missing or empty",
+            )),
             None => Ok(records),
         }
     }
@@ -54,16 +72,28 @@ impl HostLog {
     pub fn append(&self, nonce: [u8; 16], records: &[HostRecord]) -> Result<()> {
         let mut log = self.open(Mode::Write, nonce, &mut Vec::new())?;
         let values = records.iter().map(HostRecord::to_value).collect();
-        log.append(values, 0, Vec::new()).map(drop)
+        let (_, head) = log.append(values, 0, Vec::new())?;
+        heads::write(&self.head_file, &head)
+    }
+
+    /// The first frame of a domain that is being made: its head is kept only from the next write
+    /// on, since the domain may never come to be.
+    pub(crate) fn begin(&self, nonce: [u8; 16], record: &HostRecord) -> Result<()> {
+        let mut log = self.open(Mode::Write, nonce, &mut Vec::new())?;
+        log.append(vec![record.to_value()], 0, Vec::new()).map(drop)
     }
 
     fn open(&self, mode: Mode, nonce: [u8; 16], records: &mut Vec<HostRecord>) -> Result<FrameLog> {
+        let evidence = heads::read(&self.head_file)?.map(|head| Evidence {
+            head,
+            from: "this host's record of heads".into(),
+        });
         FrameLog::open(
             Arc::clone(&self.backend),
             self.form.clone(),
             mode,
             nonce,
-            &[],
+            evidence.as_slice(),
             &mut |frame, _| {
                 for value in &frame.records {
                     records.push(HostRecord::from_value(value.clone())?);
@@ -97,6 +127,14 @@ pub enum HostRecord {
         /// The decision's identity.
         decision: Digest,
     },
+    /// A time that the granting host's word and this machine's monotonic clock have shown to be
+    /// past: what a lease was seen to outlive stays over after the next boot.
+    Evidence {
+        /// The decision that states the lease.
+        decision: Digest,
+        /// Unix nanoseconds by the granting host's clock.
+        floor_ns: i64,
+    },
 }
 
 /// A lease as this host holds it.
@@ -114,6 +152,8 @@ pub struct LeaseRecord {
     pub received: Duration,
     /// Which boot that was.
     pub boot: [u8; 16],
+    /// The latest time that evidence of any boot supports; from [`HostRecord::Evidence`].
+    pub seen_ns: i64,
 }
 
 impl LeaseRecord {
@@ -132,6 +172,7 @@ impl LeaseRecord {
             decided_at_ns: decision.time.unix_ns,
             received,
             boot,
+            seen_ns: decision.time.unix_ns,
         })
     }
 
@@ -139,11 +180,12 @@ impl LeaseRecord {
     /// the same boot since. A clock in 2106 cannot raise it, one in 1970 cannot lower it.
     pub fn evidence_floor_ns(&self, now: Duration, boot: [u8; 16]) -> i64 {
         if boot != self.boot {
-            return self.decided_at_ns;
+            return self.seen_ns;
         }
         let passed = now.saturating_sub(self.received).as_nanos();
         self.decided_at_ns
             .saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+            .max(self.seen_ns)
     }
 }
 
@@ -171,6 +213,10 @@ impl HostRecord {
                 .put(0, 4)
                 .put(1, *number)
                 .put(2, *decision),
+            HostRecord::Evidence { decision, floor_ns } => MapBuilder::new()
+                .put(0, 5)
+                .put(1, *decision)
+                .put(2, *floor_ns),
         }
         .build()
     }
@@ -192,17 +238,25 @@ impl HostRecord {
                 why: f.text(2)?,
                 time: Timestamp::from_value(&f.value(3)?)?,
             },
-            3 => HostRecord::Lease(LeaseRecord {
-                terms: LeaseTerms::from_fields(f.fields(1)?)?,
-                granted_by: f.id(2)?,
-                decision: f.id(3)?,
-                decided_at_ns: f.int(4)?,
-                received: Duration::from_millis(f.uint(5)?),
-                boot: f.fixed(6)?,
-            }),
+            3 => {
+                let decided_at_ns = f.int(4)?;
+                HostRecord::Lease(LeaseRecord {
+                    terms: LeaseTerms::from_fields(f.fields(1)?)?,
+                    granted_by: f.id(2)?,
+                    decision: f.id(3)?,
+                    decided_at_ns,
+                    received: Duration::from_millis(f.uint(5)?),
+                    boot: f.fixed(6)?,
+                    seen_ns: decided_at_ns,
+                })
+            }
             4 => HostRecord::Admission {
                 number: f.uint32(1)?,
                 decision: f.id(2)?,
+            },
+            5 => HostRecord::Evidence {
+                decision: f.id(1)?,
+                floor_ns: f.int(2)?,
             },
             n => {
                 return Err(Error::new(

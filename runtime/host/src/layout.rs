@@ -98,6 +98,12 @@ impl Layout {
         self.root.join("host/heads").join(id.to_string())
     }
 
+    /// The highest head of a domain's host log that was ever written here; no domain's name ends
+    /// so.
+    pub fn host_head(&self, id: &DomainId) -> PathBuf {
+        self.root.join("host/heads").join(format!("{id}.host"))
+    }
+
     /// All domains.
     pub fn domains(&self) -> PathBuf {
         self.root.join("domains")

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod capability;
 pub mod domain;
 pub mod handle;
+mod heads;
 pub mod hostlog;
 pub mod keystick;
 pub mod layout;

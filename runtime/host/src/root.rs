@@ -42,6 +42,12 @@ struct HostRecord {
     created_at: String,
 }
 
+/// What every version's `host-id` says.
+#[derive(Deserialize)]
+struct Major {
+    layout: u32,
+}
+
 /// How the host's key is kept.
 pub enum KeptKey<'a> {
     /// In clear, readable by root alone: a home server that must start by itself.
@@ -77,10 +83,15 @@ impl HostRoot {
         }
         let key = SigningKey::generate(&*context.entropy)?;
         let secret = key.encode();
+        // A crash may have left a key of the other form, which would be read as this host's.
         match kept {
-            KeptKey::Plain => files::replace(&layout.identity_key(), &secret, 0o600)?,
+            KeptKey::Plain => {
+                remove_leftover(&layout.identity_key_age())?;
+                files::replace(&layout.identity_key(), &secret, 0o600)?;
+            }
             KeptKey::SealedTo(recipient) => {
                 let sealed = sealing::seal_to(&[recipient.parse()?], &secret)?;
+                remove_leftover(&layout.identity_key())?;
                 files::replace(&layout.identity_key_age(), &sealed, 0o600)?;
             }
         }
@@ -122,15 +133,18 @@ impl HostRoot {
                 _ => e,
             })?;
         let bad = |why: String| Error::new(Kind::Invalid, "open the root", path.display(), why);
-        let record: HostRecord =
+        // The layout comes first: another major may hold quite another record.
+        let major: Major =
             serde_json::from_slice(&bytes).map_err(|e| bad(format!("host-id: {e}")))?;
-        if record.layout != LAYOUT {
+        if major.layout != LAYOUT {
             return Err(bad(format!(
                 "its layout is {}, and this program knows {LAYOUT}",
-                record.layout
+                major.layout
             ))
             .next("use the version of asl-host that wrote it"));
         }
+        let record: HostRecord =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("host-id: {e}")))?;
         let public_key = PublicKey::from_openssh(&record.public_key)?;
         Ok(HostRoot { layout, public_key })
     }
@@ -261,6 +275,15 @@ impl HostRoot {
                 format!("the domains here: {list}")
             })),
         }
+    }
+}
+
+fn remove_leftover(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Io, "remove", path.display(), e))
+        }
+        _ => Ok(()),
     }
 }
 
