@@ -1,6 +1,6 @@
 //! The crash matrix: a domain's life, the power gone before every call of the disk, and every
 //! image that may be left opened again (reliability.md, P1).
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The promises of a commit-frame log.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The promises of an open store.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A location in memory that can be tampered with, and short ways to make a store.
-#![allow(dead_code, missing_docs)] // each test file uses its part
+#![allow(dead_code, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 use asl_backend::{Backend, Durability, LogPosition, Name, Space, WriterLock};
 use asl_core::{ChunkId, Error, Kind, Result, TrustValue, TypeTag};
