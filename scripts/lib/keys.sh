@@ -25,6 +25,7 @@ start_host() {
 	cp "$2" "$1/host/trusted-roots"
 	host_key=$(sed -n 's/.*"public_key": *"\([^"]*\)".*/\1/p' "$1/host/host-id")
 	[ -n "$host_key" ] || die "no public key in $1/host/host-id" "a bug in scripts/lib/keys.sh"
+	: >"$1.said"
 	"$program" serve --root "$1" --listen 127.0.0.1:0 --json >"$1.said" 2>"$1.log" &
 	host_pid=$!
 	at_exit stop_host
