@@ -329,7 +329,9 @@ mod tests {
         let (blob, digest) = write(&store, &[], 1);
         assert_eq!((blob.size, blob.depth, blob.top), (0, 0, None));
         assert_eq!(digest, Digest::of(b""));
-        assert!(write(&store, &noise(4, (256 << 10) + 1), 1 << 20).0.depth > 0);
+        for size in [200 << 10, (256 << 10) + 1] {
+            assert!(write(&store, &noise(4, size), 1 << 20).0.depth > 0);
+        }
     }
 
     #[test]

@@ -272,24 +272,36 @@ fn list_nodes_that_lie_are_damage() {
     };
     let hole = |size| Link { size, id: None };
     let forge = |links: Vec<Link>| a.store.forge(&ListNode(links).encode());
+    let ten = &b"0123456789"[..];
+    // Each with the key of what a reader would find that believes the node.
     let nodes = [
-        forge(vec![link(10), link(10)]),
-        forge(vec![link(10), link(0), link(10), link(10)]),
-        forge(vec![hole(0); FAN_OUT]),
-        forge(vec![hole(u64::MAX), hole(31)]),
-        forge(vec![hole(u64::MAX); 3]),
-        forge(vec![]),
-        forge(vec![link(15), link(15)]),
-        a.store.forge(b"not a node"),
-        a.store
-            .forge(&canon::encode(&Value::Array(vec![Value::Null; 9000]))),
+        (forge(vec![link(10); 2]), ten.repeat(2)),
+        (forge(vec![link(10); 4]), ten.repeat(4)),
+        (forge(vec![link(10), hole(25)]), [ten, &[0; 25]].concat()),
+        (forge(vec![link(10), hole(5)]), [ten, &[0; 5]].concat()),
+        (
+            forge(vec![link(10), link(0), link(10), link(10)]),
+            ten.repeat(3),
+        ),
+        (forge(vec![hole(0); FAN_OUT]), Vec::new()),
+        (forge(vec![hole(u64::MAX), hole(31)]), vec![0; 30]),
+        (forge(vec![hole(u64::MAX); 3]), vec![0; 30]),
+        (forge(vec![]), Vec::new()),
+        (forge(vec![link(15), link(15)]), ten.repeat(2)),
+        (a.store.forge(b"not a node"), ten.repeat(3)),
+        (
+            a.store
+                .forge(&canon::encode(&Value::Array(vec![Value::Null; 9000]))),
+            ten.repeat(3),
+        ),
     ];
-    for node in nodes {
+    for (node, bytes) in nodes {
         let e = Entry {
             content: Some(blob(30, 1, Some(node))),
-            ..file(&a.store, b"f", &b"0123456789".repeat(3))
+            ..file(&a.store, b"f", &bytes)
         };
         a.damaged(vec![e]);
+        assert_eq!(fs::metadata(a.to().join("f")).unwrap().len(), 30);
     }
     let good = Entry {
         content: Some(blob(30, 1, Some(forge(vec![link(10); 3])))),
