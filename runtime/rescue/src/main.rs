@@ -8,6 +8,7 @@ mod progress;
 mod system;
 mod unlock;
 
+use asl_core::{Error, Kind};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -35,5 +36,19 @@ fn parse() -> cli::Cli {
     if name.as_deref().and_then(std::path::Path::file_name) == Some("asl-rescue".as_ref()) {
         words.insert(1, "rescue".into());
     }
-    cli::Cli::parse_from(words)
+    let refused = match cli::Cli::try_parse_from(&words) {
+        Ok(cli) => return cli,
+        Err(e) => e,
+    };
+    // What asks for JSON gets it for this mistake too; help and version stay text.
+    if refused.use_stderr() && words.iter().any(|w| w == "--json") {
+        let text = refused.to_string();
+        let why = text.lines().next().unwrap_or_default();
+        let why = why.strip_prefix("error: ").unwrap_or(why);
+        let e = Error::new(Kind::Usage, "read", "the command line", why)
+            .next("see `asl-host --help`, or the command's own --help");
+        out::Out::new(true).error(&e);
+        std::process::exit(i32::from(e.exit_code()));
+    }
+    refused.exit()
 }

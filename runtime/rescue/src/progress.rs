@@ -76,8 +76,10 @@ impl Watch for Screen<'_> {
 fn spinner(out: Out, what: &str) -> ProgressBar {
     let bar = drawn(out, ProgressBar::new_spinner());
     // The template is a constant; where it cannot be read the plain style serves.
-    let style = ProgressStyle::with_template("  {prefix} {decimal_bytes} {decimal_bytes_per_sec} {elapsed} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = ProgressStyle::with_template(
+        "  {prefix} {decimal_bytes} {decimal_bytes_per_sec} {elapsed} {msg}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_spinner());
     bar.set_style(style);
     bar.set_prefix(what.to_string());
     bar.enable_steady_tick(Duration::from_millis(500));
@@ -96,9 +98,10 @@ fn drawn(out: Out, bar: ProgressBar) -> ProgressBar {
 /// A bar for work of known size.
 pub fn bar(out: Out, what: &str) -> ProgressBar {
     let bar = drawn(out, ProgressBar::new(0));
-    let style =
-        ProgressStyle::with_template("  {prefix} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template(
+        "  {prefix} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_prefix(what.to_string());
     bar

@@ -45,10 +45,10 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
         match ended {
             Ok(action) => return end(action, ui),
             Err(e) => {
-                out.error(&e);
                 if !ui.may_ask() {
                     return Err(e);
                 }
+                out.error(&e);
                 ui.say("Nothing that was acknowledged is lost.");
                 let ways = [
                     "Try again from the first step",

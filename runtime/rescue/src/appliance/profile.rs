@@ -173,18 +173,32 @@ pub fn named(file: Option<&Path>, kernel_command_line: &str) -> Result<Option<Pr
         // A file named by hand may lie on a stick: it cannot admit the example keys either.
         return read(path, Origin::Stick).map(Some);
     }
-    let Some(wanted) = kernel_command_line.split_whitespace().find_map(|w| w.strip_prefix("asl.profile=")) else {
+    let Some(wanted) = kernel_command_line
+        .split_whitespace()
+        .find_map(|w| w.strip_prefix("asl.profile="))
+    else {
         return Ok(None);
     };
-    let safe = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let safe = !wanted.is_empty()
+        && wanted
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
     // A name that is not one leads to a file that is not there, and is told so.
-    let path = Path::new(IMAGE_PROFILES).join(if safe { format!("{wanted}.toml") } else { "?".into() });
+    let path = Path::new(IMAGE_PROFILES).join(if safe {
+        format!("{wanted}.toml")
+    } else {
+        "?".into()
+    });
     read(&path, Origin::Image).map(Some)
 }
 
 fn read(path: &Path, origin: Origin) -> Result<Profile> {
     let bytes = asl_backend::files::read_limited(path, 64 << 10)?;
-    parse(&String::from_utf8_lossy(&bytes), &path.display().to_string(), origin)
+    parse(
+        &String::from_utf8_lossy(&bytes),
+        &path.display().to_string(),
+        origin,
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,123 @@
+//! A program on a terminal of its own, typed at as a person would.
+
+use nix::pty::{openpty, Winsize};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+nix::ioctl_none_bad!(set_controlling, nix::libc::TIOCSCTTY);
+
+pub struct Pty {
+    master: File,
+    child: Child,
+    said: Arc<Mutex<Vec<u8>>>,
+    /// Where the next expectation begins.
+    at: usize,
+}
+
+impl Pty {
+    /// Starts a program on a new terminal of this size.
+    pub fn start(mut command: Command, rows: u16, columns: u16) -> Pty {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).expect("NO PSEUDO-TERMINAL can be had here");
+        let slave = File::from(pair.slave);
+        let side = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(side()).stdout(side()).stderr(side());
+        // SAFETY: setsid and an ioctl on descriptor 0 are async-signal-safe; a session that
+        // `detached` began already is no error here.
+        unsafe {
+            command.pre_exec(|| {
+                let _ = nix::unistd::setsid();
+                set_controlling(0).map(drop).map_err(Into::into)
+            });
+        }
+        let child = command.spawn().unwrap();
+        drop(command);
+        drop(slave);
+        let master = File::from(pair.master);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (mut from, to) = (master.try_clone().unwrap(), Arc::clone(&said));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // EIO is how a terminal ends whose last program has gone.
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                to.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
+        });
+        assert!(master.as_raw_fd() > 2);
+        Pty {
+            master,
+            child,
+            said,
+            at: 0,
+        }
+    }
+
+    /// All that was printed.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for a text after the one expected before.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            {
+                let said = self.said.lock().unwrap();
+                let rest = &said[self.at..];
+                if let Some(n) = rest.windows(text.len()).position(|w| w == text.as_bytes()) {
+                    self.at += n + text.len();
+                    return;
+                }
+            }
+            assert!(
+                Instant::now() < end,
+                "waited for {text:?} in vain; it said:\n{}",
+                self.said()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+        self.master.flush().unwrap();
+    }
+
+    /// Waits for the end; gives the exit code and all that was printed.
+    #[track_caller]
+    pub fn end(mut self) -> (i32, String) {
+        let end = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                Instant::now() < end,
+                "it does not end; it said:\n{}",
+                self.said()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        // What is still in the terminal is read before it is judged.
+        std::thread::sleep(Duration::from_millis(200));
+        (status.code().unwrap_or(-1), self.said())
+    }
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
