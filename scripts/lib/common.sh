@@ -89,14 +89,28 @@ install_needs() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	say "will install from this machine's apt sources: ${missing[*]}"
 	as_root env LC_ALL=C apt-get -q -q -o DPkg::Lock::Timeout=300 update
+	settle_qemu
 	LC_ALL=C apt-get install -s --no-install-recommends "${missing[@]}" -o Debug::NoLocking=1 2>/dev/null |
 		grep -E '^[0-9]+ upgraded' >&2 || :
 	LC_ALL=C apt-get install --assume-no --no-install-recommends "${missing[@]}" \
 		-o Debug::NoLocking=1 2>/dev/null |
 		grep -E '^(Need to get|After this operation)' >&2 || :
 	as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -q -y --no-install-recommends \
-		--no-remove -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "${missing[@]}" >&2 ||
+		--no-remove --allow-downgrades -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "${missing[@]}" >&2 ||
 		die "apt could not install: ${missing[*]}" "see the lines above; nothing is removed to make room"
+}
+
+# settle_qemu: a machine may carry a newer qemu-utils than its apt sources have an emulator for;
+# the two share a version, so it goes back to that of the sources, which is said.
+settle_qemu() {
+	local have want
+	case " ${missing[*]} " in *' qemu-system-x86 '*) ;; *) return 0 ;; esac
+	have=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null) || return 0
+	want=$(LC_ALL=C apt-cache policy qemu-system-x86 | sed -n 's/^ *Candidate: //p')
+	if [ -n "$have" ] && [ -n "$want" ] && dpkg --compare-versions "$have" gt "$want"; then
+		say "qemu-utils $have has no emulator in the sources: going back to $want"
+		missing+=("qemu-utils=$want")
+	fi
 }
 
 # --- the Rust toolchain -----------------------------------------------------

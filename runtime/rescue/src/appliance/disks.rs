@@ -187,22 +187,41 @@ impl Drop for Mounted {
 /// # Errors
 /// `Io`, naming device and file system.
 pub fn mount_read_only(device: &Device, at: &Path) -> Result<Mounted> {
-    // The kernel's NTFS driver is ntfs3; the others replay no journal when told not to.
+    // None of them may replay a journal.
     let (fstype, options) = match device.fstype.as_deref() {
-        Some("ntfs") => ("ntfs3", None),
+        Some("ntfs") => return mount_ntfs(device, at),
         Some(f @ ("ext4" | "ext3")) => (f, Some("noload")),
         Some("xfs") => ("xfs", Some("norecovery,nouuid")),
         Some("btrfs") => ("btrfs", Some("rescue=nologreplay")),
         Some(f) => (f, None),
         None => ("auto", None),
     };
-    mount(
-        device,
-        at,
-        fstype,
-        options,
-        MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-    )
+    mount(device, at, fstype, options, FOR_READING)
+}
+
+/// How a source is mounted.
+const FOR_READING: MsFlags = MsFlags::MS_RDONLY
+    .union(MsFlags::MS_NOEXEC)
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NODEV);
+
+/// The kernel's driver where there is one, else `ntfs-3g`: Debian's kernel has none.
+fn mount_ntfs(device: &Device, at: &Path) -> Result<Mounted> {
+    let by_kernel = mount(device, at, "ntfs3", None, FOR_READING);
+    if by_kernel.is_ok() {
+        return by_kernel;
+    }
+    let by_tool = Command::new("ntfs-3g")
+        .args(["-o", "ro,norecover"])
+        .arg(&device.path)
+        .arg(at)
+        .status();
+    match by_tool {
+        Ok(status) if status.success() => Ok(Mounted {
+            at: at.to_path_buf(),
+        }),
+        _ => by_kernel,
+    }
 }
 
 /// Mounts a file system for writing, after lifting the protection of its device alone.

@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Tries to reach the host, with a pause between: a network may come up late.
-const TRIES: u32 = 4;
+const TRIES: u32 = 24;
 const PAUSE: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
