@@ -60,6 +60,8 @@ pub(crate) struct Ledger {
     backend: Arc<dyn Backend>,
     name: Name,
     held: HashSet<LineHash>,
+    /// Lines that could not be written yet.
+    owed: Vec<String>,
     heads: Vec<Head>,
     end: u64,
     ends_in_line: bool,
@@ -72,6 +74,7 @@ impl Ledger {
             backend,
             name,
             held: HashSet::new(),
+            owed: Vec::new(),
             heads: Vec::new(),
             end: 0,
             ends_in_line: false,
@@ -147,9 +150,10 @@ impl Ledger {
             .collect()
     }
 
-    /// Adds lines.
-    pub(crate) fn add(&mut self, lines: &[String], commit: u64) -> Result<()> {
-        if lines.is_empty() {
+    /// Adds lines; those that cannot be written now are owed, and go with the next.
+    pub(crate) fn add(&mut self, lines: Vec<String>, commit: u64) -> Result<()> {
+        self.owed.extend(lines);
+        if self.owed.is_empty() {
             return Ok(());
         }
         let mut text = String::new();
@@ -157,7 +161,7 @@ impl Ledger {
         if self.ends_in_line {
             text.push('\n');
         }
-        for line in lines {
+        for line in &self.owed {
             text.push_str(line);
             text.push('\n');
         }
@@ -172,7 +176,7 @@ impl Ledger {
         self.backend.append(&self.name, at, text.as_bytes())?;
         self.end = end;
         self.ends_in_line = false;
-        self.held.extend(lines.iter().map(|l| hash(l)));
+        self.held.extend(self.owed.drain(..).map(|l| hash(&l)));
         Ok(())
     }
 }

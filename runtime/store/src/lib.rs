@@ -14,6 +14,8 @@
 mod block;
 mod blockset;
 mod current;
+#[cfg(test)]
+mod hostile;
 mod index;
 mod ledger;
 mod log;

@@ -110,15 +110,22 @@ fn judge(disk: &SimDisk, told: &Told, at: &str) -> Store {
     again
 }
 
-fn fresh() -> SimDisk {
+/// A disk with an empty store, all of it on the medium.
+fn made() -> SimDisk {
     let disk = SimDisk::new();
     Store::create(backend(&disk), b"genesis", [1; 16]).unwrap();
     disk
 }
 
+/// A copy of it: what is on its medium, which is everything.
+fn copy(disk: &SimDisk) -> SimDisk {
+    disk.crash_images(0, 1).remove(0)
+}
+
 #[test]
 fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visible() {
-    let whole = fresh();
+    let made = made();
+    let whole = copy(&made);
     let before = whole.calls();
     let mut all = Told::default();
     live(&whole, &mut all).unwrap();
@@ -126,7 +133,7 @@ fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visib
     assert!(calls > 100, "{calls} calls");
     let (mut images, mut in_recovery) = (0, 0);
     for k in 1..=calls + 1 {
-        let disk = fresh();
+        let disk = copy(&made);
         disk.halt_at(k);
         let mut told = Told::default();
         let ended = live(&disk, &mut told);
@@ -189,13 +196,14 @@ fn power_lost_while_a_store_is_made_leaves_it_whole_or_to_be_made_again() {
 #[test]
 fn a_call_that_fails_once_loses_nothing_acknowledged() {
     use asl_testkit::Fault;
-    let whole = fresh();
+    let made = made();
+    let whole = copy(&made);
     let before = whole.calls();
     live(&whole, &mut Told::default()).unwrap();
     let calls = whole.calls() - before;
     for fault in [Fault::Io, Fault::NoSpace, Fault::Short, Fault::Interrupted] {
         for k in 1..=calls {
-            let disk = fresh();
+            let disk = copy(&made);
             disk.fail_at(k, fault, false);
             let mut told = Told::default();
             let ended = live(&disk, &mut told);

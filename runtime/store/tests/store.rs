@@ -894,3 +894,65 @@ fn a_store_works_whatever_the_append_unit() {
         assert!(backend.names("cut-tails").is_empty());
     }
 }
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_log_is_found() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    put(&store, b"piece");
+    store.commit().unwrap();
+    drop(store);
+    let len = backend.objects()["log/append.log"].len();
+    for at in 0..len {
+        let bad = backend.copy();
+        let store = read_only(&bad, None);
+        bad.flip("log/append.log", at, (at % 8) as u8);
+        let report = store
+            .verify(VerifyOptions::default(), &|_, _| (), &|| false)
+            .unwrap();
+        assert!(!report.damage.is_empty(), "byte {at}");
+        assert!(Store::open(bad.clone(), Mode::Write, options()).is_err());
+    }
+}
+
+#[test]
+fn a_store_in_a_real_directory_is_sealed_read_back_and_verified() {
+    use asl_backend::PosixBackend;
+    let dir = tempfile::tempdir().unwrap();
+    let open = |mode| {
+        let backend = Arc::new(PosixBackend::open(dir.path()).unwrap());
+        let with = StoreOptions {
+            block_target: 1 << 20,
+            workers: 2,
+            ..options()
+        };
+        Store::open(backend, mode, with)
+    };
+    let backend = Arc::new(PosixBackend::open(dir.path()).unwrap());
+    Store::create(backend, b"genesis", [1; 16]).unwrap();
+    let store = open(Mode::Write).unwrap();
+    let e = open(Mode::Write).unwrap_err();
+    assert_eq!(e.kind(), Kind::Concurrent, "{e}");
+    store.begin_root().unwrap();
+    for n in 0..400 {
+        put(&store, &noise(20_000, n));
+        store.commit_due(Duration::from_secs(n)).unwrap();
+    }
+    let (root, _) = store.finish_root(b"root").unwrap();
+    store.snapshot(&terms()).unwrap();
+    let back = store.read_back(&|_, _| (), &|| false).unwrap();
+    assert_eq!(
+        (back.damage.len() as u64, back.blocks),
+        (0, store.current().blocks.len() as u64)
+    );
+    drop(store);
+    let store = open(Mode::Read).unwrap();
+    assert_eq!(store.get_piece(&root).unwrap(), b"root");
+    let report = store
+        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .unwrap();
+    assert_eq!(
+        (report.damage.len(), report.pieces, report.snapshots),
+        (0, 401, 1)
+    );
+}

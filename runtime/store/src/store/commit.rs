@@ -335,8 +335,8 @@ impl Store {
         let (frame, head) = writer.log.append(values, named, relies)?;
         self.advance(&frame, &head)?;
         // The ledger is evidence beside the commit, which stands: a line that cannot be written
-        // now is added at the next opening.
-        drop(ledger::lines(&frame, &head).and_then(|lines| writer.ledger.add(&lines, head.commit)));
+        // now goes with the next commit, or is added at the next opening.
+        drop(ledger::lines(&frame, &head).and_then(|lines| writer.ledger.add(lines, head.commit)));
         Ok(head)
     }
 

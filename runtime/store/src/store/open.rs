@@ -137,7 +137,7 @@ impl Store {
             })
             .collect();
         if mode == Mode::Write {
-            ledger.add(&missing, current.head.commit)?;
+            ledger.add(missing, current.head.commit)?;
         }
         let index = match &options.sealer {
             Some(sealer) => load(&*backend, &**sealer, &current, &mut damage)?,
