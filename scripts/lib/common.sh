@@ -79,6 +79,11 @@ missing_packages() {
 	done | sort -u
 }
 
+update_lists() { as_root env LC_ALL=C apt-get -q -q -o DPkg::Lock::Timeout=300 update; }
+
+# need_lists: apt's package lists; a freshly made machine has none.
+need_lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || update_lists; }
+
 # install_needs FILE...: installs what is missing of these lists, from this machine's own
 # apt sources, and says first what and how much. Removes nothing that is installed.
 install_needs() {
@@ -88,7 +93,7 @@ install_needs() {
 	mapfile -t missing < <(missing_packages "$@")
 	[ ${#missing[@]} -gt 0 ] || return 0
 	say "will install from this machine's apt sources: ${missing[*]}"
-	as_root env LC_ALL=C apt-get -q -q -o DPkg::Lock::Timeout=300 update
+	update_lists
 	settle_qemu
 	LC_ALL=C apt-get install -s --no-install-recommends "${missing[@]}" -o Debug::NoLocking=1 2>/dev/null |
 		grep -E '^[0-9]+ upgraded' >&2 || :
