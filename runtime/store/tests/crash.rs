@@ -4,7 +4,7 @@
 
 mod common;
 
-use asl_backend::PosixBackend;
+use asl_backend::{Backend, Durability, LogPosition, Name, PosixBackend, Space, WriterLock};
 use asl_core::{ChunkId, Kind, Result};
 use asl_store::{Head, Mode, Store, VerifyOptions};
 use asl_testkit::SimDisk;
@@ -24,7 +24,7 @@ struct Told {
     snapshots: u32,
 }
 
-fn backend(disk: &SimDisk) -> Arc<PosixBackend<SimDisk>> {
+fn backend(disk: &SimDisk) -> Arc<dyn Backend> {
     Arc::new(PosixBackend::with_disk(disk.clone()))
 }
 
@@ -49,7 +49,11 @@ fn put(store: &Store, range: std::ops::Range<u64>) -> Result<BTreeMap<ChunkId, V
 
 /// Commits, a root, a snapshot, a reopening, and more of each. Tells what was acknowledged.
 fn live(disk: &SimDisk, told: &mut Told) -> Result<()> {
-    let store = Store::open(backend(disk), Mode::Write, options())?;
+    live_on(&|| backend(disk), told)
+}
+
+fn live_on(backend: &dyn Fn() -> Arc<dyn Backend>, told: &mut Told) -> Result<()> {
+    let store = Store::open(backend(), Mode::Write, options())?;
     let first = put(&store, 0..4)?;
     told.head = Some(store.commit()?.head);
     told.pieces.extend(first);
@@ -64,7 +68,7 @@ fn live(disk: &SimDisk, told: &mut Told) -> Result<()> {
     told.head = Some(store.head());
     told.snapshots = 1;
     drop(store);
-    let store = Store::open(backend(disk), Mode::Write, options())?;
+    let store = Store::open(backend(), Mode::Write, options())?;
     store.begin_root()?;
     let third = put(&store, 5..9)?;
     let (root, ack) = store.finish_root(b"root two")?;
@@ -194,22 +198,98 @@ fn power_lost_while_a_store_is_made_leaves_it_whole_or_to_be_made_again() {
 }
 
 #[test]
-fn a_call_that_fails_once_loses_nothing_acknowledged() {
+fn a_call_that_fails_once_or_for_ever_loses_nothing_acknowledged() {
     use asl_testkit::Fault;
     let made = made();
     let whole = copy(&made);
     let before = whole.calls();
     live(&whole, &mut Told::default()).unwrap();
     let calls = whole.calls() - before;
-    for fault in [Fault::Io, Fault::NoSpace, Fault::Short, Fault::Interrupted] {
+    let faults = [
+        (Fault::Io, false),
+        (Fault::Io, true),
+        (Fault::NoSpace, false),
+        (Fault::NoSpace, true),
+        (Fault::ReadOnly, true),
+        (Fault::Short, false),
+        (Fault::Interrupted, false),
+    ];
+    for (fault, for_ever) in faults {
         for k in 1..=calls {
             let disk = copy(&made);
-            disk.fail_at(k, fault, false);
+            disk.fail_at(k, fault, for_ever);
             let mut told = Told::default();
             let ended = live(&disk, &mut told);
             disk.heal();
-            let at = format!("{fault:?} at call {k} of {calls}: {ended:?}");
+            let at = format!("{fault:?} ({for_ever}) at call {k} of {calls}: {ended:?}");
             judge(&disk, &told, &at);
         }
     }
+}
+
+/// A backend whose barriers do nothing.
+struct Careless(PosixBackend<SimDisk>);
+
+impl Backend for Careless {
+    fn append_unit(&self) -> u32 {
+        self.0.append_unit()
+    }
+    fn durability(&self) -> Durability {
+        self.0.durability()
+    }
+    fn space(&self) -> Result<Space> {
+        self.0.space()
+    }
+    fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.0.put_new(name, bytes)
+    }
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.0.put(name, bytes)
+    }
+    fn get(&self, name: &Name, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+        self.0.get(name, range)
+    }
+    fn size(&self, name: &Name) -> Result<u64> {
+        self.0.size(name)
+    }
+    fn list(&self, dir: &Name) -> Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn remove(&self, name: &Name) -> Result<()> {
+        self.0.remove(name)
+    }
+    fn create_dirs(&self, dirs: &[Name]) -> Result<()> {
+        self.0.create_dirs(dirs)
+    }
+    fn barrier(&self) -> Result<()> {
+        Ok(())
+    }
+    fn append(&self, log: &Name, at: LogPosition, frame: &[u8]) -> Result<()> {
+        self.0.append(log, at, frame)
+    }
+    fn cut_log(&self, log: &Name, at: LogPosition, keep: &Name) -> Result<()> {
+        self.0.cut_log(log, at, keep)
+    }
+    fn read_back(&self, name: &Name) -> Result<Box<dyn std::io::Read + Send>> {
+        self.0.read_back(name)
+    }
+    fn lock_writer(&self, log: &Name) -> Result<WriterLock> {
+        self.0.lock_writer(log)
+    }
+}
+
+#[test]
+fn the_matrix_finds_a_store_whose_barriers_do_nothing() {
+    let disk = copy(&made());
+    let careless =
+        || -> Arc<dyn Backend> { Arc::new(Careless(PosixBackend::with_disk(disk.clone()))) };
+    let mut told = Told::default();
+    live_on(&careless, &mut told).unwrap();
+    let lost = |image: &SimDisk| {
+        let judged = std::panic::AssertUnwindSafe(|| drop(judge(image, &told, "careless")));
+        std::panic::catch_unwind(judged).is_err()
+    };
+    let images = disk.crash_images(1, IMAGES);
+    assert!(lost(&images[0]), "nothing pending reached the medium");
+    assert!(!lost(&images[1]), "everything did");
 }
