@@ -85,7 +85,11 @@ impl AgeSealer {
     /// `Refused` where an epoch is not wrapped for this identity.
     pub fn opening(owner: &OpenIdentity, epochs: &[EpochFiles]) -> Result<Self> {
         let open = |files: &EpochFiles| {
-            let data = open_epoch(&files.identity, owner)?;
+            let data = open_epoch(&files.identity, owner).map_err(|e| match e.kind() {
+                Kind::Refused => Error::new(Kind::Refused, "open", "the domain", e.why())
+                    .next("bring the identity of a recipient that the owner's card shows"),
+                _ => e,
+            })?;
             let keys = open_keys(&files.keys, &data)?;
             Ok(OpenedEpoch {
                 keys,

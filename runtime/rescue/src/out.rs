@@ -46,11 +46,12 @@ impl Out {
                 "status": error.status().map(asl_core::Status::code),
                 "exit": error.exit_code(),
             }});
-            println!("{object}");
+            // Where standard output is gone, the exit code alone speaks.
+            let _ = writeln!(std::io::stdout().lock(), "{object}");
         } else {
-            eprintln!("asl-host: {error}");
+            remark(&format!("asl-host: {error}"));
             if !error.what_next().is_empty() {
-                eprintln!("  next: {}", error.what_next());
+                remark(&format!("  next: {}", error.what_next()));
             }
         }
     }
@@ -58,9 +59,14 @@ impl Out {
     /// A remark beside the result.
     pub fn note(self, text: &str) {
         if self.is_text() {
-            eprintln!("{text}");
+            remark(text);
         }
     }
+}
+
+/// A line on standard error. A console that is gone is no reason to stop, still less to panic.
+pub fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A size as a person reads it: decimal units, one decimal.

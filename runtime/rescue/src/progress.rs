@@ -1,6 +1,6 @@
 //! Progress for a person: bars that also work on a serial line.
 
-use crate::out::{size, Out};
+use crate::out::{remark, size, Out};
 use crate::system;
 use asl_ingest::{Acknowledged, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -65,7 +65,8 @@ impl Watch for Screen<'_> {
             .chars()
             .map(|c| if c.is_control() { '?' } else { c })
             .collect();
-        self.bar.suspend(|| eprintln!("  problem: {path}: {why}"));
+        self.bar
+            .suspend(|| remark(&format!("  problem: {path}: {why}")));
     }
 
     fn stop(&self) -> bool {

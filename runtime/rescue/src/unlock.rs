@@ -4,7 +4,7 @@
 //! the operator key, signs what the order names, and hands the results through a pipe. The
 //! passphrase and the operator key never enter the parent's memory.
 
-use crate::out::Out;
+use crate::out::{remark, Out};
 use crate::system::{self, SystemEntropy};
 use asl_auth::{
     cose, document, secrets, AdmissionRequest, Delegation, LockedBytes, Locking, PublicKey,
@@ -226,12 +226,12 @@ fn open_with_passphrase(
     let mut tries = 0;
     loop {
         let passphrase = ask("Passphrase of the key stick", false)?;
-        eprintln!("Unlocking; this takes a few seconds ...");
+        remark("Unlocking; this takes a few seconds ...");
         tries += 1;
         match secrets::passphrase_unlock(sealed, &passphrase, secrets::MAX_WORK_FACTOR) {
             Ok(opened) => return Ok((opened, passphrase)),
             Err(e) if e.kind() == Kind::Refused && tries < TRIES => {
-                eprintln!("That passphrase does not open it. Try again.")
+                remark("That passphrase does not open it. Try again.")
             }
             Err(e) => return Err(e),
         }
@@ -265,7 +265,8 @@ fn ask(prompt: &str, twice: bool) -> Result<Zeroizing<String>> {
     if twice {
         password = password.with_confirmation("The same again", "The two differ.");
     }
-    password.interact().map(Zeroizing::new).map_err(|e| {
+    let typed = system::interruptible(|| password.interact());
+    typed.map(Zeroizing::new).map_err(|e| {
         let dialoguer::Error::IO(e) = e;
         let kind = if e.kind() == std::io::ErrorKind::Interrupted {
             Kind::Interrupted

@@ -217,6 +217,11 @@ pub fn session_of(
 
 pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, &args.which)?;
+    // A mistyped path is told before anybody types a passphrase.
+    if let Err(e) = std::fs::read_dir(&args.source) {
+        return Err(Error::new(Kind::NotFound, "seal", args.source.display(), e)
+            .next("name a directory that can be read; mount the disk first"));
+    }
     let (credentials, device) = if domain.genesis().params.encrypted {
         let stick = args.unlock.stick.as_deref().ok_or_else(|| {
             Error::new(

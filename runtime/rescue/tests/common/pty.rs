@@ -94,6 +94,13 @@ impl Pty {
         self.master.flush().unwrap();
     }
 
+    /// Whether the terminal shows what is typed.
+    pub fn echoes(&self) -> bool {
+        use nix::sys::termios::{tcgetattr, LocalFlags};
+        let mode = tcgetattr(&self.master).unwrap();
+        mode.local_flags.contains(LocalFlags::ECHO)
+    }
+
     /// Waits for the end; gives the exit code and all that was printed.
     #[track_caller]
     pub fn end(mut self) -> (i32, String) {
