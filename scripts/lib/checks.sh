@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the demo must show, each a check that says what it saw and stops when it is not so.
 # Sourced by scripts/boot and by the tests of the checks.
-: "${top:?common.sh comes first}"
+: "${top:?common.sh comes first}" "${program=}" "${keys=}"
 
 # compare_trees SOURCE RESTORED: content, type, mode, owner, time (nanoseconds), links, devices,
 # access lists and extended attributes. lost+found is the file system's own, not the tree's.
@@ -44,6 +44,27 @@ check_no_secret() {
 	1) die "private bytes lie where they must not" "see the lines above" ;;
 	*) die "could not search for private bytes" "see the line above" ;;
 	esac
+}
+
+# check_acknowledged TARGET RECORDING SCRATCH: after a power cut, the log holds at least what the
+# screen last called durable, and everything it names is whole.
+check_acknowledged() {
+	local said stored
+	said=$(tr '\r' '\n' <"$2" | grep -a -oE '[0-9.]+ [kMG]?B durable' | tail -n 1 | awk '
+		{ unit["B"] = 1; unit["kB"] = 1e3; unit["MB"] = 1e6; unit["GB"] = 1e9
+		  # The screen rounds to two decimals.
+		  printf "%d", ($1 - 0.005) * unit[$2] }')
+	[ "${said:-0}" -gt 0 ] || die "nothing was said to be durable before the cut" "see ${2##*/}"
+	mkdir "$3"
+	cp --sparse=always "$1" "$3/disk"
+	# The journal of a file system that was cut is replayed by the next mount, or by this.
+	e2fsck -fp "$3/disk" >"$3/fsck" 2>&1 || [ $? -eq 1 ] || { cat "$3/fsck" >&2 && die "the target cannot be mended" "DAMAGE"; }
+	take_out "$3/disk" /asl-host "$3/out"
+	as_root "$program" verify --root "$3/out/asl-host" --identity "$keys/owner.txt" >&2
+	stored=$(as_root "$program" log verify --root "$3/out/asl-host" --json | sed -n 's/.*"stored_bytes":\([0-9]*\).*/\1/p')
+	[ "${stored:-0}" -ge "$said" ] || die "$said bytes were called durable, ${stored:-0} are there" "LOST"
+	as_root rm -rf "$3"
+	say "cut with $said bytes called durable: $stored are there, and whole"
 }
 
 # open_blocks_with_age HOST_ROOT OWNER_IDENTITY SCRATCH: two blocks, by programs that are not ours:
