@@ -628,12 +628,22 @@ pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
     for line in &damage {
         text.push_str(&format!("DAMAGE: {line}\n"));
     }
+    for line in &report.not_checked {
+        text.push_str(&format!("NOT CHECKED: {line}\n"));
+    }
+    for line in &report.notes {
+        text.push_str(&format!("note: {line}\n"));
+    }
     if damage.is_empty() {
-        text.push_str("No damage.\n");
+        text.push_str(if report.not_checked.is_empty() {
+            "No damage.\n"
+        } else {
+            "No damage in what was checked.\n"
+        });
     }
     out.result(
         &text,
-        &json!({ "blocks": report.blocks, "segments": report.segments, "snapshots": report.snapshots, "pieces_opened": data, "damage": damage }),
+        &json!({ "blocks": report.blocks, "segments": report.segments, "snapshots": report.snapshots, "pieces_opened": data, "damage": damage, "not_checked": report.not_checked, "notes": report.notes }),
     )?;
     Ok(ExitCode::from(if damage.is_empty() { 0 } else { DAMAGE }))
 }

@@ -255,6 +255,7 @@ impl World {
             .ok()
             .json();
         assert_eq!(report["damage"], serde_json::json!([]));
+        assert_eq!(report["not_checked"], serde_json::json!([]));
         assert_eq!(report["pieces_opened"], true);
         report["blocks"].as_u64().unwrap()
     }
