@@ -1,6 +1,7 @@
 //! The walls between the floors, and the shape of the repository: a broken one is a failed build.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a failed unwrap fails the test
-#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
