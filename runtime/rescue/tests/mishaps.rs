@@ -361,17 +361,7 @@ fn a_killed_session_is_continued_and_a_second_writer_is_told_who_holds_the_domai
     child.wait().unwrap();
     let acknowledged = blocks_stored(&world);
     assert!(acknowledged > 1 << 20, "{acknowledged}");
-    // Killed between a commit and its lines in the ledger: evidence is missing, data is not. The
-    // next opening for writing adds the lines.
-    let report = world
-        .asl()
-        .words(["verify", "--json", "--identity"])
-        .words([world.owner()])
-        .run()
-        .json();
-    let damage = report["damage"].as_array().unwrap();
-    let only_ledger = |d: &serde_json::Value| d.as_str().unwrap().starts_with("log/seal.log: ");
-    assert!(damage.iter().all(only_ledger), "{report}");
+    world.verify();
     world.ingest(&small).run().ok();
     world.verify();
     let mut again = world.ingest(&source);

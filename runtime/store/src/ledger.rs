@@ -65,6 +65,8 @@ pub(crate) struct Ledger {
     heads: Vec<Head>,
     end: u64,
     ends_in_line: bool,
+    /// Whether a whole line that is none follows the last head.
+    spoiled: bool,
 }
 
 impl Ledger {
@@ -78,6 +80,7 @@ impl Ledger {
             heads: Vec::new(),
             end: 0,
             ends_in_line: false,
+            spoiled: false,
         };
         let size = match ledger.backend.size(&ledger.name) {
             Err(e) if e.kind() == Kind::NotFound => return Ok(ledger),
@@ -95,7 +98,9 @@ impl Ledger {
             rest.extend_from_slice(&part);
             let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
             let lines: Vec<u8> = rest.drain(..whole).collect();
-            lines.split(|b| *b == b'\n').for_each(|l| ledger.hold(l));
+            for line in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                ledger.spoiled |= !ledger.hold(line);
+            }
             // No line is this long; what is, is not kept in memory.
             if rest.len() > 4096 {
                 rest.truncate(1);
@@ -106,21 +111,23 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn hold(&mut self, line: &[u8]) {
+    /// Takes a line in; says whether it is one.
+    fn hold(&mut self, line: &[u8]) -> bool {
         let Ok(line) = std::str::from_utf8(line) else {
-            return;
+            return false;
         };
         let Some((said, _)) = line.rsplit_once(' ') else {
-            return;
+            return false;
         };
         if sign(said.to_string()) != line {
-            return;
+            return false;
         }
         self.held.insert(hash(line));
         let mut words = said.split(' ');
         if words.next() != Some("head") {
-            return;
+            return true;
         }
+        self.spoiled = false;
         let mut number = || words.next()?.parse::<u64>().ok();
         if let (Some(commit), Some(logseq)) = (number(), number()) {
             if let Some(Ok(frame)) = words.next().map(str::parse::<FrameHash>) {
@@ -132,6 +139,12 @@ impl Ledger {
                 });
             }
         }
+        true
+    }
+
+    /// Whether lines after the last head were changed, and not only owed or torn by a crash.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.spoiled
     }
 
     /// What the ledger knows of the log.

@@ -283,7 +283,10 @@ fn a_flipped_bit_in_the_ledger_is_found_and_its_line_added_again() {
         let report = read_only(&bad, None)
             .verify(VerifyOptions::default(), &|_, _| (), &|| false)
             .unwrap();
-        assert_eq!(report.damage.len(), 1, "byte {at}");
+        // Without its last newline the last line is like one that a crash has torn.
+        let torn = at + 1 == whole.len();
+        assert_eq!(report.damage.len(), usize::from(!torn), "byte {at}");
+        assert_eq!(report.notes.len(), usize::from(torn), "byte {at}");
         drop(opened(&bad));
         assert!(
             bad.objects()["log/seal.log"].len() > whole.len(),
