@@ -222,7 +222,10 @@ fn labels_that_are_none_are_refused_before_anything_is_made() {
     ] {
         let words = ["domain", "create", "--plain", "--label"];
         let mut command = asl(&root).words(words);
-        command.arg(label);
+        command
+            .arg(label)
+            .arg("--new-root")
+            .arg(root.join("unused.key"));
         let ran = command.run();
         assert!(
             [1, 2].contains(&ran.code),
@@ -236,10 +239,16 @@ fn labels_that_are_none_are_refused_before_anything_is_made() {
             "{label:?}"
         );
     }
+    // A root key that nobody keeps would leave a domain that nobody can ever speak for.
+    let words = ["domain", "create", "--plain", "--label", "a.b-c9"];
+    asl(&root).words(words).run().refused(2, &["--new-root"]);
+    let key = root.join("root.key");
     asl(&root)
-        .words(["domain", "create", "--plain", "--label", "a.b-c9"])
+        .words(words)
+        .words(["--new-root".as_ref(), key.as_os_str()])
         .run()
         .ok();
+    assert!(key.is_file());
 }
 
 #[test]

@@ -201,6 +201,10 @@ fn a_plain_domain_goes_the_same_road_without_any_key() {
     let made = world
         .asl()
         .words(["domain", "create", "--json", "--label", "common", "--plain"])
+        .words([
+            "--new-root".as_ref(),
+            world.path("common-root.key").as_os_str(),
+        ])
         .run()
         .ok()
         .json();

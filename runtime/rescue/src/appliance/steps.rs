@@ -5,10 +5,9 @@ use super::session::{self, Place};
 use super::ui::Ui;
 use super::{disks, in_force, refuse_example_keys};
 use crate::commands::admission::{in_words, pinned, send};
-use crate::commands::data::{
-    create_from_stick, read_back, seal_tree, sealed_in_words, session_of, Session,
-};
+use crate::commands::domain::create_from_stick;
 use crate::commands::keys::recipient_words;
+use crate::commands::seal::{read_back, seal_tree, sealed_in_words, session_of, Session};
 use crate::commands::{boot_id, context};
 use crate::out::Out;
 use crate::progress::Screen;

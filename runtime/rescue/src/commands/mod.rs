@@ -1,16 +1,19 @@
 //! The commands: each reads its arguments, calls a library floor, and says what came of it.
 
 pub mod admission;
-pub mod data;
+pub mod domain;
 mod host;
 pub mod keys;
+mod open;
+pub mod seal;
 
 use crate::cli::{Cli, Command, WhichDomain};
 use crate::out::Out;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{appliance, unlock};
 use asl_core::{Error, Kind, Result};
-use asl_host::{Context, Domain, HostRoot};
+use asl_host::{Context, Credentials, Domain, HostRoot, LeaseScope, StoreHandle};
+use asl_store::Mode;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,16 +27,16 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Status => done(host::status(root, out)),
         Command::Serve(args) => done(host::serve(root, &args, out)),
         Command::Rescue(args) => appliance::run(root, &args, out),
-        Command::Domain(verb) => done(data::domain(root, verb, out)),
+        Command::Domain(verb) => done(domain::domain(root, verb, out)),
         Command::Key(verb) => done(keys::key(verb, out)),
         Command::Dam(verb) => done(keys::dam(verb, out)),
         Command::Admission(verb) => done(admission::run(root, verb, out)),
-        Command::Lease(verb) => done(data::lease(root, verb, out)),
-        Command::Ingest(args) => data::ingest(root, &args, out),
-        Command::Restore(args) => data::restore(root, &args, out),
-        Command::Snapshot(verb) => done(data::snapshot(root, verb, out)),
-        Command::Log(verb) => done(data::log(root, verb, out)),
-        Command::Verify(args) => data::verify(root, &args, out),
+        Command::Lease(verb) => done(domain::lease(root, verb, out)),
+        Command::Ingest(args) => seal::ingest(root, &args, out),
+        Command::Restore(args) => open::restore(root, &args, out),
+        Command::Snapshot(verb) => done(seal::snapshot(root, verb, out)),
+        Command::Log(verb) => done(open::log(root, verb, out)),
+        Command::Verify(args) => open::verify(root, &args, out),
         Command::UnlockChild { order } => done(unlock::child(&order)),
     }
 }
@@ -57,6 +60,30 @@ pub fn boot_id() -> Result<[u8; 16]> {
     let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
     let number = u128::from_str_radix(&digits, 16).map_err(|e| failed(e.to_string()))?;
     Ok(number.to_be_bytes())
+}
+
+/// The exit code of what was sealed with holes.
+const SEALED_WITH_HOLES: u8 = 5;
+
+/// The exit code of damage that was found and told.
+const DAMAGE: u8 = 4;
+
+/// Opens a domain's store for a command; a lease of another host does not cap this machine.
+fn open_handle(
+    root: &HostRoot,
+    domain: &Domain,
+    mode: Mode,
+    credentials: Credentials,
+) -> Result<StoreHandle> {
+    StoreHandle::open(
+        root,
+        domain,
+        mode,
+        credentials,
+        LeaseScope::Remote,
+        boot_id()?,
+        &context(),
+    )
 }
 
 fn open_domain(root: &Path, which: &WhichDomain) -> Result<(HostRoot, Domain)> {
