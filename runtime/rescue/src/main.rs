@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod out;
 mod progress;
+mod prompt;
 mod system;
 mod unlock;
 

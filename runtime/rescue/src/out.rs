@@ -69,6 +69,12 @@ pub fn remark(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// The beginning of a line on standard error, to be answered behind it.
+pub fn remark_open(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
 /// A size as a person reads it: decimal units, one decimal.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()

@@ -1,12 +1,8 @@
 //! What only the binary may take from the system: clock, entropy, interruption.
 
 use asl_core::{Entropy, Error, HostClock, Kind, Result};
-use nix::sys::termios::{tcgetattr, tcsetattr, SetArg, Termios};
 use nix::time::{clock_gettime, ClockId};
-use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// The system's clocks.
@@ -68,47 +64,6 @@ pub fn catch_signals() -> Result<()> {
             .map_err(|e| Error::new(Kind::Io, "watch for", "interruptions", e))?;
     }
     Ok(())
-}
-
-/// Asks a question that Ctrl-C ends.
-///
-/// The library that reads a passphrase begins its read again after a signal, with the echo off. So
-/// a watch beside it puts the terminal back as it was and ends the process with 130.
-pub fn interruptible<T>(ask: impl FnOnce() -> T) -> T {
-    let terminal = terminal();
-    let (asking, asked) = mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
-        while asked.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
-            if !stopped() {
-                continue;
-            }
-            if let Some((terminal, mode)) = &terminal {
-                // A terminal that is gone needs no echo.
-                let _ = tcsetattr(terminal, SetArg::TCSANOW, mode);
-            }
-            crate::out::remark("");
-            std::process::exit(i32::from(
-                Error::new(Kind::Interrupted, "ask", "", "").exit_code(),
-            ));
-        }
-    });
-    let answer = ask();
-    drop(asking);
-    // It only waits; where it could not, nothing is left to do.
-    let _ = watch.join();
-    answer
-}
-
-/// The terminal that is asked on, and its mode.
-fn terminal() -> Option<(OwnedFd, Termios)> {
-    let stdin = std::io::stdin();
-    let terminal = if stdin.is_terminal() {
-        stdin.as_fd().try_clone_to_owned().ok()?
-    } else {
-        std::fs::File::open("/dev/tty").ok()?.into()
-    };
-    let mode = tcgetattr(&terminal).ok()?;
-    Some((terminal, mode))
 }
 
 /// Keeps this process out of core dumps and debuggers' hands.

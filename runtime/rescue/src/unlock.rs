@@ -5,6 +5,7 @@
 //! passphrase and the operator key never enter the parent's memory.
 
 use crate::out::{remark, Out};
+use crate::prompt::secret;
 use crate::system::{self, SystemEntropy};
 use asl_auth::{
     cose, document, secrets, AdmissionRequest, Delegation, LockedBytes, Locking, PublicKey,
@@ -225,7 +226,7 @@ fn open_with_passphrase(
     }
     let mut tries = 0;
     loop {
-        let passphrase = ask("Passphrase of the key stick", false)?;
+        let passphrase = secret("Passphrase of the key stick")?;
         remark("Unlocking; this takes a few seconds ...");
         tries += 1;
         match secrets::passphrase_unlock(sealed, &passphrase, secrets::MAX_WORK_FACTOR) {
@@ -245,7 +246,7 @@ fn open_with_passphrase(
 pub fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
     let passphrase = match file {
         Some(file) => first_line(file)?,
-        None => ask("New passphrase for the key stick", true)?,
+        None => ask_twice("New passphrase for the key stick")?,
     };
     if passphrase.chars().count() < 8 {
         return Err(Error::new(
@@ -259,23 +260,15 @@ pub fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
     Ok(passphrase)
 }
 
-fn ask(prompt: &str, twice: bool) -> Result<Zeroizing<String>> {
-    let theme = dialoguer::theme::SimpleTheme;
-    let mut password = dialoguer::Password::with_theme(&theme).with_prompt(prompt);
-    if twice {
-        password = password.with_confirmation("The same again", "The two differ.");
+/// Asks for a new passphrase until it was typed twice the same.
+fn ask_twice(question: &str) -> Result<Zeroizing<String>> {
+    loop {
+        let (first, second) = (secret(question)?, secret("The same again")?);
+        if *first == *second {
+            return Ok(first);
+        }
+        crate::out::remark("The two differ.");
     }
-    let typed = system::interruptible(|| password.interact());
-    typed.map(Zeroizing::new).map_err(|e| {
-        let dialoguer::Error::IO(e) = e;
-        let kind = if e.kind() == std::io::ErrorKind::Interrupted {
-            Kind::Interrupted
-        } else {
-            Kind::Usage
-        };
-        Error::new(kind, "ask for", "the passphrase", e)
-            .next("run it from a terminal, or give --passphrase-file")
-    })
 }
 
 fn first_line(file: &Path) -> Result<Zeroizing<String>> {

@@ -147,7 +147,8 @@ impl Pipeline {
             let mut packer = own.lock().unwrap_or_else(PoisonError::into_inner);
             state = self.shared.run(state, &mut packer);
         }
-        while (state.busy > 0 || !state.queue.is_empty()) && state.failed.is_none() {
+        // Also after a failure: what another worker still tries must not be told to a later call.
+        while state.busy > 0 || (!state.queue.is_empty() && state.failed.is_none()) {
             state = self.shared.wait(state);
         }
         if state.failed.is_none() && !state.open.is_empty() {
