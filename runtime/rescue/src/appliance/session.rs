@@ -8,6 +8,9 @@ use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
 use std::path::{Path, PathBuf};
 
+/// The label of a file system that was prepared to be sealed to.
+const TARGET_LABEL: &str = "ASL-TARGET";
+
 /// Mount points of the appliance.
 const KEYS_AT: &str = "/run/asl/keys";
 const TARGET_AT: &str = "/run/asl/target";
@@ -138,10 +141,12 @@ pub fn find_target(profile: &Profile, root: &Path, ui: Ui) -> Result<Place> {
     if !is_appliance() {
         return Ok(Place::directory(root));
     }
-    let devices: Vec<Device> = disks::list()?
+    let mut devices: Vec<Device> = disks::list()?
         .into_iter()
         .filter(Device::is_target)
         .collect();
+    // The first line is the one that Enter takes: a disk that was prepared, not the broken one.
+    devices.sort_by_key(|d| d.label.as_deref() != Some(TARGET_LABEL));
     if let Some(label) = &profile.target.label {
         return mount_target(by_label(&devices, label, "target")?, root);
     }
