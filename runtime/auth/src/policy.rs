@@ -7,7 +7,7 @@ use toml::Spanned;
 
 /// The policy a new host gets: strangers are refused, known roots get a courtesy lease.
 pub const DEFAULT_POLICY: &str = r#"# host-policy: what this host grants to domains that ask for admission.
-# Check it after an edit with `asl-host policy check`.
+# `asl-host serve` refuses to start with a mistake in it, and names the line.
 layout = 1
 
 [admission]
@@ -139,7 +139,7 @@ impl Page<'_> {
             "host-policy",
             format!("line {line}: {why}"),
         )
-        .next("correct that line, then run `asl-host policy check`")
+        .next("correct that line in host/host-policy and start again")
     }
 
     fn parsed<T: std::str::FromStr<Err = Error>>(&self, text: &Spanned<String>) -> Result<T> {

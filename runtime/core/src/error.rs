@@ -159,15 +159,12 @@ mod tests {
             "domain alice~0123",
             "no such domain",
         )
-        .next("list the domains with `asl-host domain list`");
+        .next("list the domains with `asl-host status`");
         assert_eq!(
             e.to_string(),
             "cannot open domain alice~0123: no such domain"
         );
-        assert_eq!(
-            e.what_next(),
-            "list the domains with `asl-host domain list`"
-        );
+        assert_eq!(e.what_next(), "list the domains with `asl-host status`");
         assert_eq!(e.status().map(Status::code), Some("STORE_NOT_FOUND"));
     }
 

@@ -155,9 +155,7 @@ pub fn require(
         Grant::No => {
             let next = match state {
                 DomainState::Unrecognized => "ask for admission: `asl-host admission request`",
-                DomainState::Courtesy => {
-                    "ask for full admission: `asl-host admission request --full`"
-                }
+                DomainState::Courtesy => "ask for full admission: `asl-host admission request`",
                 DomainState::Suspended => {
                     "ask the host's keeper, or ask again: `asl-host admission request`"
                 }

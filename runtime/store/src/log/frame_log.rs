@@ -207,7 +207,7 @@ impl FrameLog {
                     known.from, self.head.commit
                 ),
             )
-            .next("open it read-only and repair it from a holder, or accept it with `asl-host log accept-rollback`"),
+            .next("reading and restoring still work; seal into a new root"),
         );
     }
 
