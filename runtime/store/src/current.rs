@@ -32,6 +32,9 @@ pub struct Current {
     pub snapshots: BTreeMap<SnapshotId, SnapshotEntry>,
     /// Roots by their top piece, with the digest of their block set.
     pub roots: BTreeMap<ChunkId, Digest>,
+    /// The same roots in the order of the log: clocks lie, the log does not. Not in the digest,
+    /// which the frames already fix.
+    pub root_order: Vec<ChunkId>,
     /// The log's head.
     pub head: Head,
 }
@@ -45,6 +48,7 @@ impl Default for Current {
             segments: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             roots: BTreeMap::new(),
+            root_order: Vec::new(),
             head: Head::empty(),
         }
     }
@@ -153,6 +157,8 @@ impl Current {
             }
             Record::AddIndexEntry { id, set, .. } => {
                 self.roots.insert(id, set);
+                self.root_order.retain(|earlier| *earlier != id);
+                self.root_order.push(id);
             }
             Record::SealSegment(s) => {
                 let newest = self.segments.last_key_value().map_or(0, |(n, _)| *n);

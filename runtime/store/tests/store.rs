@@ -959,3 +959,20 @@ fn a_store_in_a_real_directory_is_sealed_read_back_and_verified() {
         (0, 401, 1)
     );
 }
+
+#[test]
+fn roots_stand_in_the_order_they_were_named_in_also_after_reopening() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    let named: Vec<_> = (0..8u8)
+        .map(|n| {
+            store.begin_root().unwrap();
+            store.finish_root(&[n; 40]).unwrap().0
+        })
+        .collect();
+    assert_eq!(store.current().root_order, named);
+    drop(store);
+    let store = opened(&backend);
+    assert_eq!(store.current().root_order, named);
+    assert_eq!(store.current().roots.len(), named.len());
+}

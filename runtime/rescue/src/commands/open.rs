@@ -86,14 +86,12 @@ pub fn restore(root: &Path, args: &cli::Restore, out: Out) -> Result<ExitCode> {
 
 /// The newest root of each source in a snapshot: a source that was sealed again is restored once.
 fn newest_roots(handle: &StoreHandle, manifest: &Manifest) -> Result<Vec<ChunkId>> {
-    let mut newest: BTreeMap<Vec<u8>, (i64, ChunkId)> = BTreeMap::new();
-    for (id, _) in &manifest.roots {
-        let root = Root::decode(&handle.get_piece(id)?)?;
-        let entry = (root.started.unix_ns, *id);
-        let kept = newest.entry(root.source).or_insert(entry);
-        *kept = entry.max(*kept);
+    let mut newest: BTreeMap<Vec<u8>, ChunkId> = BTreeMap::new();
+    let within = |id: &&ChunkId| manifest.roots.iter().any(|(root, _)| root == *id);
+    for id in handle.current().root_order.iter().filter(within) {
+        newest.insert(Root::decode(&handle.get_piece(id)?)?.source, *id);
     }
-    Ok(newest.into_values().map(|(_, id)| id).collect())
+    Ok(newest.into_values().collect())
 }
 
 fn open_credentials(domain: &Domain, identity: Option<&Path>) -> Result<Credentials> {
