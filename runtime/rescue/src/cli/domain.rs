@@ -1,0 +1,49 @@
+//! `domain`: what makes and shows a domain.
+
+use super::WhichDomain;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Whose a plain domain is.
+#[derive(Args)]
+pub struct PlainRoots {
+    /// Root public keys (OpenSSH lines) of a plain domain
+    #[arg(long, value_name = "FILE", requires = "plain")]
+    pub roots: Option<PathBuf>,
+    /// Make a root key for a plain domain and keep its secret in this new file
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "plain",
+        conflicts_with = "roots"
+    )]
+    pub new_root: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Domain {
+    /// Make a domain on this host, from a DAM or as a plain local one
+    #[command(after_help = "\
+Examples:
+  asl-host domain create --stick /mnt/keys
+  asl-host domain create --label common --plain --new-root common-root.key")]
+    Create {
+        /// Take genesis, DAM and epoch files from this key stick
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "plain"])]
+        stick: Option<PathBuf>,
+        /// Name of a new plain domain
+        #[arg(long, requires = "plain")]
+        label: Option<String>,
+        /// Make a domain without encryption, for public artifacts
+        #[arg(long, requires = "label")]
+        plain: bool,
+        #[command(flatten)]
+        roots: PlainRoots,
+    },
+    /// Show a domain: state, lease, log head, snapshots
+    #[command(after_help = "Example:\n  asl-host domain show --domain alice.personal")]
+    Show {
+        #[command(flatten)]
+        which: WhichDomain,
+    },
+}

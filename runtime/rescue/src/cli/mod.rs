@@ -1,0 +1,153 @@
+//! The command line as one table: one noun for each concept of the source documents, its verbs in
+//! a file of their own.
+
+mod admission;
+mod domain;
+mod keys;
+mod open;
+mod seal;
+
+pub use admission::{Admission, Lease};
+pub use domain::{Domain, PlainRoots};
+pub use keys::{Dam, Key};
+pub use open::{Log, Restore, Verify};
+pub use seal::{Ingest, Snapshot};
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// ASL-HOST: storage becomes a domain, and a domain a participant.
+#[derive(Parser)]
+#[command(
+    name = "asl-host",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(after_help = "\
+Examples:
+  asl-host rescue                                    save a broken machine's data
+  asl-host init && asl-host serve                    lend space to others
+  asl-host restore --domain alice --identity owner.txt --to /mnt/new
+
+Exit codes: 0 done, 1 failed, 2 usage or no terminal, 3 refused by authority or lease,
+4 damage, 5 sealed with holes, 6 concurrent writer, 130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// Where this host keeps everything
+    #[arg(
+        long,
+        global = true,
+        env = "ASL_HOST_ROOT",
+        default_value = "/asl-host",
+        value_name = "DIR"
+    )]
+    pub root: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The nouns.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make the root: this machine's identity, its policy and the empty tree
+    #[command(after_help = "Example:\n  asl-host init --root /srv/asl-host")]
+    Init,
+    /// Say what this host is and holds
+    #[command(after_help = "Example:\n  asl-host status --json")]
+    Status,
+    /// Admit domains over the network until stopped
+    #[command(after_help = "Example:\n  asl-host serve --listen 0.0.0.0:7643")]
+    Serve(Serve),
+    /// Save a machine's data, step by step or unattended
+    #[command(after_help = "\
+Examples:
+  asl-host rescue
+  asl-host rescue --profile profiles/demo.toml")]
+    Rescue(Rescue),
+    /// Create and show domains
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Make and check keys and the key stick
+    #[command(subcommand)]
+    Key(Key),
+    /// Write, sign and check a Domain Authority Manifest
+    #[command(subcommand)]
+    Dam(Dam),
+    /// Ask for, decide and apply admission
+    #[command(subcommand)]
+    Admission(Admission),
+    /// Show the lease a domain holds
+    #[command(subcommand)]
+    Lease(Lease),
+    /// Seal a directory tree into a domain
+    #[command(after_help = "\
+Example:
+  asl-host ingest /mnt/victim --domain alice.personal --stick /mnt/keys")]
+    Ingest(Ingest),
+    /// Bring a sealed tree back
+    #[command(after_help = "\
+Example:
+  asl-host restore --domain alice.personal --identity owner.txt --to /mnt/new")]
+    Restore(Restore),
+    /// Make and list snapshots
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Check the content log
+    #[command(subcommand)]
+    Log(Log),
+    /// Check a domain: log, blocks, segments, snapshots
+    #[command(after_help = "\
+Examples:
+  asl-host verify --domain alice.personal
+  asl-host verify --domain alice.personal --identity owner.txt")]
+    Verify(Verify),
+    /// The short-lived child that holds the passphrase (used by the other commands)
+    #[command(hide = true)]
+    UnlockChild {
+        /// The order, as hexadecimal CBOR
+        order: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:7643", value_name = "ADDR:PORT")]
+    pub listen: String,
+}
+
+#[derive(Args)]
+pub struct Rescue {
+    /// Follow this profile instead of the image's, the stick's or the kernel command line's
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+}
+
+/// Which domain.
+#[derive(Args, Clone)]
+pub struct WhichDomain {
+    /// The domain: its label, label~hash or full hash; may be left out where there is one only
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+}
+
+/// Where the seal credential comes from.
+#[derive(Args, Clone)]
+pub struct Unlock {
+    /// The mounted key stick, or a directory that `key generate` made
+    #[arg(long, value_name = "DIR")]
+    pub stick: Option<PathBuf>,
+    /// Read the passphrase from this file's first line instead of asking
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
