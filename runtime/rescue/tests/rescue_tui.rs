@@ -185,8 +185,7 @@ fn a_person_who_may_be_asked_is_offered_a_way_on_after_a_failure() {
     // The stick is put in, and Enter takes the first way.
     std::fs::rename(&away, session.world.stick()).unwrap();
     pty.send("\r");
-    pty.expect("Are these the words on the owner's card");
-    pty.send("y");
+    session.world.compare_with_card(&mut pty);
     pty.expect(PROMPT);
     pty.send(&format!("{PASSPHRASE}\r"));
     pty.expect("[6/6]");
@@ -224,16 +223,8 @@ fn without_a_key_stick_a_person_is_offered_to_look_again_or_to_leave() {
     assert!(!world.root().exists(), "nothing was made");
 }
 
-#[test]
-fn words_that_are_not_the_cards_stop_before_the_first_byte() {
-    let _alone = alone();
-    let session = Session::new(World::offline(), true);
-    write_random(&session.world.path("source/a"), 1);
-    let mut pty = session.start(24, 80);
-    pty.expect("Sealing for age1");
-    pty.expect("Are these the words on the owner's card");
-    pty.send("n");
-    pty.expect("they are not the card's");
+/// Leaves by the shell when asked what now, and asserts that nothing was sealed.
+fn leave_with_nothing_sealed(session: &Session, mut pty: Pty) -> String {
     pty.expect("What now?");
     pty.send("j");
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -242,6 +233,49 @@ fn words_that_are_not_the_cards_stop_before_the_first_byte() {
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("[3/6]"), "{said}");
     assert_eq!(session.world.verify(), 0);
+    said
+}
+
+#[test]
+fn words_that_are_not_the_cards_stop_before_the_first_byte() {
+    let _alone = alone();
+    let session = Session::new(World::offline(), true);
+    write_random(&session.world.path("source/a"), 1);
+    // The card of another owner: whoever types it without looking is stopped too.
+    let mut pty = session.start(24, 80);
+    pty.expect("Sealing for age1");
+    for wrong in ["y", "yes", "zebra"] {
+        pty.expect("Type word ");
+        pty.send(&format!("{wrong}\r"));
+    }
+    pty.expect("their words are not the card's");
+    let said = leave_with_nothing_sealed(&session, pty);
+    let words = session.world.owner_words();
+    assert!(!said.contains(&words), "all twelve were shown:\n{said}");
+    assert!(said.contains("____"), "{said}");
+}
+
+#[test]
+fn without_the_card_nothing_is_sealed_unless_that_is_typed_in_full() {
+    let _alone = alone();
+    let session = Session::new(World::offline(), true);
+    write_random(&session.world.path("source/a"), 1);
+    let mut pty = session.start(24, 80);
+    pty.expect("Type word ");
+    pty.send("\r");
+    pty.expect("Ask the owner by telephone");
+    pty.expect("Type without card");
+    pty.send("\r");
+    pty.expect("nobody compared their words with the card");
+    leave_with_nothing_sealed(&session, pty);
+    let mut pty = session.start(24, 80);
+    pty.expect("Type word ");
+    pty.send("\r");
+    pty.expect("Type without card");
+    pty.send("without card\r");
+    pty.expect(PROMPT);
+    pty.send("\x03");
+    pty.expect("What now?");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The interactive and the unattended run are the same code: the profile answers what it can, the
 //! person is asked for the rest. Sealing starts at once; admission runs beside it.
 
+mod compare;
 mod console_lock;
 mod disks;
 mod profile;

@@ -3,10 +3,9 @@
 use super::profile::{Applies, EndAction, Profile};
 use super::session::{self, Place};
 use super::ui::Ui;
-use super::{disks, in_force, refuse_example_keys};
+use super::{compare, disks, in_force, refuse_example_keys};
 use crate::commands::admission::{in_words, pinned, send};
 use crate::commands::domain::create_from_stick;
-use crate::commands::keys::recipient_words;
 use crate::commands::seal::{read_back, seal_tree, sealed_in_words, session_of, Session};
 use crate::commands::{boot_id, context};
 use crate::out::Out;
@@ -155,25 +154,8 @@ fn domain_on(root: &Path, stick: &KeyStick, ui: Ui) -> Result<(HostRoot, Domain)
 /// Shows whose key will open the data, before the first byte is sealed.
 fn say_recipients(domain: &Domain, stick: &KeyStick, ui: Ui) -> Result<()> {
     let dam = domain.require_dam()?;
-    let owners = dam
-        .dam()
-        .encryption
-        .iter()
-        .flat_map(|e| &e.owner_recipients);
-    for recipient in owners {
-        ui.say(&format!(
-            "Sealing for {recipient}\n  words: {}",
-            recipient_words(recipient)
-        ));
-    }
-    if !ui.confirm("Are these the words on the owner's card", true)? {
-        return Err(Error::new(
-            Kind::Refused,
-            "seal for",
-            "these recipients",
-            "they are not the card's",
-        )
-        .next("use the right key stick; nothing was sealed"));
+    if let Some(encryption) = &dam.dam().encryption {
+        compare::with_the_card(&encryption.owner_recipients, ui)?;
     }
     let proof = stick
         .read_optional(name::PROVEN)?

@@ -103,17 +103,26 @@ impl Ui {
             .map_err(|e| asked(question, e))
     }
 
-    /// Asks for a word to be typed as it is, before something that cannot be undone.
+    /// Asks for a line, which may be empty; without the blanks around it.
     ///
     /// # Errors
     /// As [`Ui::choose`].
-    pub fn typed(self, question: &str, word: &str, profile_line: &str) -> Result<bool> {
+    pub fn line(self, question: &str, profile_line: &str) -> Result<String> {
         self.must_ask(question, profile_line)?;
         let typed: String = Input::with_theme(&SimpleTheme)
             .with_prompt(question)
             .allow_empty(true)
             .interact_text()
             .map_err(|e| asked(question, e))?;
+        Ok(typed.trim().to_string())
+    }
+
+    /// Asks for a word to be typed as it is, before something that cannot be undone.
+    ///
+    /// # Errors
+    /// As [`Ui::choose`].
+    pub fn typed(self, question: &str, word: &str, profile_line: &str) -> Result<bool> {
+        let typed = self.line(question, profile_line)?;
         Ok(typed == word)
     }
 }

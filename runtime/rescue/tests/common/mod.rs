@@ -230,6 +230,19 @@ impl World {
         asl(&self.root())
     }
 
+    /// The words of the owner's recipient, as the card shows them.
+    pub fn owner_words(&self) -> String {
+        let recipient = std::fs::read_to_string(self.keys().join("owner.pub")).unwrap();
+        asl_core::words(asl_core::Digest::of(recipient.trim().as_bytes()).as_bytes())
+    }
+
+    /// Fills in the word that the session left out, from the card.
+    pub fn compare_with_card(&self, pty: &mut pty::Pty) {
+        pty.expect("Type word ");
+        pty.expect(" of the owner's card");
+        pty.send(&format!("{}\r", self.owner_words()));
+    }
+
     /// `asl-host ingest` of a source, unlocked from the stick.
     pub fn ingest(&self, source: &Path) -> Command {
         let mut command = self.asl().words(["ingest"]);
