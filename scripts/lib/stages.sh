@@ -16,6 +16,7 @@ stage_table() {
 		advisories  2 cargo deny: known holes in what we use
 		checks      5 the demo's checks fail when they should
 		static     20 the static binary: static, unwinds, runs in an empty root
+		reader      5 other people's tools read, check and bring back a domain
 		image      15 the bootable ISO
 		promises   10 the ISO's promises, from inside a boot
 		demo       20 scripts/boot --auto --small: from power-on to a proven restore
@@ -75,6 +76,7 @@ stage_advisories() {
 
 stage_checks() { scripts/tests/checks; }
 stage_static() { scripts/build; }
+stage_reader() { scripts/tests/reader; }
 stage_image() { scripts/image; }
 stage_promises() { image/test-boot --log target/test/promises-serial.log target/asl-rescue.iso; }
 stage_demo() { scripts/boot --auto --small; }
