@@ -14,7 +14,8 @@ use std::ops::Range;
 pub enum Durability {
     /// The bytes lie on a medium.
     Durable,
-    /// The bytes lie in memory (tmpfs, ramfs, an overlay on either) and go with the power.
+    /// The bytes lie in memory (tmpfs, ramfs, an overlay on either) and go with the power, or
+    /// nothing vouches for their syncs.
     Volatile,
 }
 
@@ -34,6 +35,8 @@ pub struct Space {
     pub total: u64,
     /// The bytes an ordinary user can still write.
     pub free: u64,
+    /// The files that can still be made; none where bytes alone are counted.
+    pub files: Option<u64>,
 }
 
 /// A held writer lock; dropping it lets the next writer in.
@@ -121,7 +124,8 @@ pub trait Backend: Send + Sync {
 
     /// Appends a frame to a log at the position where the caller believes its end to be.
     ///
-    /// Durable on return. After a crash the frame is there whole, or not, or torn at the log's
+    /// Durable on return. A frame that would make the log larger than the file system's largest file
+    /// is refused whole. After a crash the frame is there whole, or not, or torn at the log's
     /// end, which the frame's own checks tell and [`cut_log`](Backend::cut_log) repairs. A log is
     /// made by its first append, at byte 0. Makes no promise for what was put before it: that is
     /// the barrier's.

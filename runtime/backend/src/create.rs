@@ -69,13 +69,18 @@ pub fn create_whole_on<D: Disk>(
     let building = format!("{TEMPORARY}{nonce}");
     let building = Path::new(&building);
     disk.make_dir(building, 0o700).map_err(told)?;
+    let mut naming = false;
     let outcome = fill(building).and_then(|()| {
         sync_tree(disk, building).map_err(told)?;
+        naming = true;
         name_dir(disk, building, Path::new(name)).map_err(told)
     });
     if let Err(e) = outcome {
-        // The first error is the one to tell; what cannot be removed has no name that counts.
-        let _ = remove_tree(disk, building);
+        // Where a rename is two steps, what lies under the one name may lie under the other too.
+        if disk.renames_whole() || !naming {
+            // The first error is the one to tell; what cannot be removed has no name that counts.
+            let _ = remove_tree(disk, building);
+        }
         return Err(e);
     }
     steady(|| disk.sync_dir(Path::new(""))).map_err(told)

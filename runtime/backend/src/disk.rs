@@ -91,6 +91,12 @@ pub trait DiskFile: Send + Sync + 'static {
     /// The system's.
     fn try_lock(&self, lock: Lock) -> io::Result<bool>;
 
+    /// Whether the file system holds files of that many bytes at all.
+    ///
+    /// # Errors
+    /// The system's.
+    fn fits(&self, len: u64) -> io::Result<bool>;
+
     /// Whether it still has a name.
     ///
     /// # Errors
@@ -154,8 +160,21 @@ pub trait Disk: Send + Sync + 'static {
     /// Gives a file a second name, which must not be taken.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; `Unsupported` where files have one name each.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Holds a directory against all who hold it too, in this process or another, until the answer
+    /// is dropped; waits for them.
+    ///
+    /// # Errors
+    /// The system's.
+    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn Send>>;
+
+    /// Whether a rename reaches the medium as one step.
+    ///
+    /// Where it does not, as on FAT, a power cut may leave a file under both its names, and taking
+    /// the one away frees the bytes of the other.
+    fn renames_whole(&self) -> bool;
 
     /// Takes a name from a file.
     ///

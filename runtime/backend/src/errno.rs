@@ -15,6 +15,8 @@ pub enum Advice {
     Retry,
     /// Trying again cannot help, and may hide the cause.
     Stop,
+    /// The medium itself failed or is gone: what is not synced yet may be lost, too.
+    Lost,
 }
 
 /// What an error of the system means to us.
@@ -39,7 +41,7 @@ const fn row(kind: Kind, advice: Advice, why: &'static str, next: &'static str) 
     }
 }
 
-use Advice::{Retry, Stop};
+use Advice::{Lost, Retry, Stop};
 
 const FAILING: &str = "stop writing to this medium and look at the kernel's log (`dmesg`)";
 const LAYOUT: &str = "stop: something other than this program changed the directory";
@@ -85,14 +87,14 @@ const TABLE: &[(&[Errno], Verdict)] = &[
         &[Errno::ROFS],
         row(
             Kind::Io,
-            Stop,
+            Lost,
             "the file system is read-only",
             "mount it for writing; if the kernel made it read-only, it found an error on it",
         ),
     ),
     (
         &[Errno::IO, Errno::UCLEAN, Errno::ILSEQ, Errno::REMOTEIO],
-        row(Kind::Io, Stop, "the medium failed", FAILING),
+        row(Kind::Io, Lost, "the medium failed", FAILING),
     ),
     (
         &[
@@ -101,10 +103,11 @@ const TABLE: &[(&[Errno], Verdict)] = &[
             Errno::STALE,
             Errno::NOMEDIUM,
             Errno::SHUTDOWN,
+            Errno::NOTCONN,
         ],
         row(
             Kind::Io,
-            Stop,
+            Lost,
             "the medium is gone",
             "connect it again, then open the store again",
         ),
@@ -181,6 +184,11 @@ pub fn verdict(error: &io::Error) -> Verdict {
     }
 }
 
+/// Whether it is the room that is missing.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded
+}
+
 /// Makes our error of the system's: `doing` is a verb in its base form, `object` what it was done
 /// to.
 pub fn explain(
@@ -235,11 +243,13 @@ mod tests {
     fn a_full_disk_may_be_tried_again_and_a_failed_one_may_not() {
         assert_eq!(verdict(&Errno::NOSPC.into()).advice, Advice::Retry);
         assert_eq!(verdict(&Errno::DQUOT.into()).advice, Advice::Retry);
-        assert_eq!(verdict(&Errno::IO.into()).advice, Advice::Stop);
-        assert_eq!(verdict(&Errno::ROFS.into()).advice, Advice::Stop);
+        assert_eq!(verdict(&Errno::IO.into()).advice, Advice::Lost);
+        assert_eq!(verdict(&Errno::ROFS.into()).advice, Advice::Lost);
         assert_eq!(
             verdict(&io::Error::from_raw_os_error(4095)).advice,
             Advice::Stop
         );
+        assert_eq!(verdict(&Errno::FBIG.into()).advice, Advice::Stop);
+        assert_eq!(verdict(&Errno::NODEV.into()).advice, Advice::Lost);
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! [`Backend`] is what a store needs from the place it lies in. This floor knows no meaning of any
 //! byte, no keys and no states (architecture.md, "The floors").
-
 //!
 //! [`PosixBackend`] is its form over a directory, through the narrow trait [`disk::Disk`] that
 //! [`OsDisk`] implements and a simulator replaces. [`create_whole`] and [`files`] are for what a
-//! host keeps outside a store location.
+//! host keeps outside a store location. [`Limits`] is what the file system below cannot do.
 
 mod contract;
 mod create;
 pub mod disk;
 pub mod errno;
 pub mod files;
+mod limits;
 mod lock;
 mod medium;
 mod name;
@@ -23,6 +23,7 @@ mod whole;
 
 pub use contract::{Backend, Durability, LogPosition, Space, WriterLock};
 pub use create::{create_whole, create_whole_on};
+pub use limits::Limits;
 pub use name::Name;
 pub use os::OsDisk;
 pub use os_file::OsFile;

@@ -4,11 +4,13 @@
 //! root: a hostile disk must not send a read or a write elsewhere (architecture.md, invariants 9
 //! and 11).
 
-use crate::disk::{Access, Disk, Entry, Process};
-use crate::medium::{self, MediumReader};
+use crate::disk::{steady, Access, Disk, Entry, Process};
+use crate::medium::{self, MediumReader, Nature};
 use crate::os_file::OsFile;
 use crate::{Durability, Space};
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{
+    self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, StatVfsMountFlags,
+};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,8 +21,7 @@ use std::path::{Component, Path};
 /// A directory tree of the operating system.
 pub struct OsDisk {
     root: OwnedFd,
-    durability: Durability,
-    sync_all_reports: bool,
+    nature: Nature,
 }
 
 /// The directory a name lies in.
@@ -54,12 +55,8 @@ impl OsDisk {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let magic = fs::fstatfs(&root)?.f_type;
-        Ok(OsDisk {
-            durability: medium::durability(root.as_fd(), magic as u64)?,
-            sync_all_reports: medium::sync_all_reports(magic as u64),
-            root,
-        })
+        let nature = Nature::of(root.as_fd())?;
+        Ok(OsDisk { root, nature })
     }
 
     /// Walks to the directory a path lies in; answers it and the last component.
@@ -75,6 +72,19 @@ impl OsDisk {
             }
         }
         Ok((at, last.unwrap_or(OsStr::new("."))))
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    pub(crate) fn stat(&self, path: &Path) -> io::Result<fs::Stat> {
+        let (parent, name) = self.walk(path)?;
+        Ok(fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    pub(crate) fn nature(&self) -> &Nature {
+        &self.nature
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
@@ -128,8 +138,7 @@ impl Disk for OsDisk {
     }
 
     fn entry(&self, path: &Path) -> io::Result<Entry> {
-        let (parent, name) = self.walk(path)?;
-        let stat = fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = self.stat(path)?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Entry::File(u64::try_from(stat.st_size).unwrap_or_default()),
             FileType::Directory => Entry::Dir,
@@ -163,9 +172,7 @@ impl Disk for OsDisk {
         let (from_dir, from) = self.walk(from)?;
         let (to_dir, to) = self.walk(to)?;
         match fs::renameat_with(from_dir, from, to_dir, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(unsupported()),
             other => Ok(other?),
         }
     }
@@ -173,7 +180,22 @@ impl Disk for OsDisk {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_dir, from) = self.walk(from)?;
         let (to_dir, to) = self.walk(to)?;
-        Ok(fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())?)
+        match fs::linkat(from_dir, from, to_dir, to, AtFlags::empty()) {
+            // FAT answers "not permitted", and so does exFAT.
+            Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => Err(unsupported()),
+            other => Ok(other?),
+        }
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let dir = self.open_dir(path)?;
+        // A directory cannot be opened for writing, which an open-file lock of a writer wants.
+        steady(|| Ok(fs::flock(&dir, FlockOperation::LockExclusive)?))?;
+        Ok(Box::new(dir))
+    }
+
+    fn renames_whole(&self) -> bool {
+        self.nature.renames_whole
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -196,16 +218,24 @@ impl Disk for OsDisk {
     }
 
     fn sync_all(&self) -> io::Result<bool> {
-        if self.sync_all_reports {
+        if self.nature.sync_all_reports {
             // On the descriptor held since the location was opened: the kernel reports each
             // failed write-back once to every descriptor that was open when it happened.
             fs::syncfs(&self.root)?;
+            // A file system that the kernel made read-only after an error has nothing to sync, and
+            // says that this went well.
+            if fs::fstatvfs(&self.root)?
+                .f_flag
+                .contains(StatVfsMountFlags::RDONLY)
+            {
+                return Err(Errno::ROFS.into());
+            }
         }
-        Ok(self.sync_all_reports)
+        Ok(self.nature.sync_all_reports)
     }
 
     fn durability(&self) -> Durability {
-        self.durability
+        self.nature.durability
     }
 
     fn space(&self) -> io::Result<Space> {
@@ -213,6 +243,8 @@ impl Disk for OsDisk {
         Ok(Space {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // A file system that makes room for names as it goes says that it has none at all.
+            files: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
 
@@ -227,4 +259,8 @@ impl Disk for OsDisk {
             command: word("/proc/self/comm"),
         }
     }
+}
+
+fn unsupported() -> io::Error {
+    io::ErrorKind::Unsupported.into()
 }

@@ -2,9 +2,10 @@
 
 use crate::disk::{DiskFile, Lock};
 use crate::medium;
-use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg};
 use nix::libc;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -58,8 +59,16 @@ impl DiskFile for OsFile {
         };
         match fcntl(&self.0, FcntlArg::F_OFD_SETLK(&range)) {
             Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    fn fits(&self, len: u64) -> io::Result<bool> {
+        // A place beyond the file system's largest file cannot even be sought.
+        match rustix::fs::seek(&self.0, SeekFrom::Start(len)) {
+            Err(Errno::INVAL | Errno::OVERFLOW | Errno::FBIG) => Ok(false),
+            other => other.map(|_| true).map_err(Into::into),
         }
     }
 

@@ -2,19 +2,21 @@
 //!
 //! Crash rule: bytes are synced before they get their name (`whole`), names at the barrier, a log
 //! frame by the sync its append ends with. Nothing is promised from memory alone, and after a sync
-//! that failed nothing is promised at all until the location is opened again.
+//! that failed, or a medium that was pulled, nothing is promised at all until the location is opened
+//! again.
 
 mod log;
 
 use crate::contract::{Backend, Durability, LogPosition, Space, WriterLock};
 use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile, Entry};
-use crate::errno::explain;
+use crate::errno::{self, explain, Advice};
 use crate::lock::Locks;
 use crate::name::{is_component, Name};
 use crate::whole::{self, Fault, Target};
 use crate::OsDisk;
 use asl_core::{Error, Kind, Result};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ impl<D: Disk> PosixBackend<D> {
         }
     }
 
-    /// Refuses to write after a sync that failed.
+    /// Refuses to write after the medium failed.
     fn writable(&self, doing: &'static str, name: &str) -> Result<()> {
         match &*held(&self.latch) {
             None => Ok(()),
@@ -68,7 +70,7 @@ impl<D: Disk> PosixBackend<D> {
                 Kind::Io,
                 doing,
                 name,
-                format!("a sync failed earlier, so nothing written since can be trusted: {why}"),
+                format!("{why}; so nothing written since can be trusted"),
             )
             .next("look at the medium, then open the store again: it reads what is really there")),
         }
@@ -76,8 +78,30 @@ impl<D: Disk> PosixBackend<D> {
 
     /// Tells a sync that failed, and refuses to write from now on.
     fn latched(&self, doing: &'static str, name: &str, error: &io::Error) -> Error {
-        let error = explain(doing, name, error);
-        held(&self.latch).get_or_insert_with(|| error.to_string());
+        self.latch("a sync failed earlier", explain(doing, name, error))
+    }
+
+    /// Tells a write that failed; where the medium itself did, nothing more is written.
+    fn failed(&self, doing: &'static str, name: impl fmt::Display, error: &io::Error) -> Error {
+        let told = explain(doing, name, error);
+        if errno::verdict(error).advice == Advice::Lost {
+            return self.latch("the medium failed earlier", told);
+        }
+        let no_names = || matches!(self.disk.space(), Ok(space) if space.files == Some(0));
+        if errno::is_full(error) && no_names() {
+            return Error::new(
+                told.kind(),
+                doing,
+                told.object(),
+                "there is room for bytes, but no more files can be made on it",
+            )
+            .next("remove files that are not needed from that medium, or use another");
+        }
+        told
+    }
+
+    fn latch(&self, what: &str, error: Error) -> Error {
+        held(&self.latch).get_or_insert_with(|| format!("{what}: {error}"));
         error
     }
 
@@ -111,12 +135,12 @@ impl<D: Disk> PosixBackend<D> {
                 Ok(())
             }
             Err(Fault::Sync(e)) => Err(self.latched(doing, name.as_str(), &e)),
-            Err(Fault::Other(e)) => {
+            Err(Fault::Name(e) | Fault::Other(e)) => {
                 if e.kind() == io::ErrorKind::AlreadyExists {
                     // Whoever put it may have died before the barrier. The caller will rely on it.
                     self.changed(name.as_path());
                 }
-                Err(explain(doing, name, &e))
+                Err(self.failed(doing, name, &e))
             }
         }
     }
@@ -226,7 +250,7 @@ impl<D: Disk> Backend for PosixBackend<D> {
         self.writable("remove", name.as_str())?;
         self.disk
             .unlink(name.as_path())
-            .map_err(|e| explain("remove", name, &e))?;
+            .map_err(|e| self.failed("remove", name, &e))?;
         self.changed(name.as_path());
         Ok(())
     }
@@ -238,7 +262,7 @@ impl<D: Disk> Backend for PosixBackend<D> {
             way.pop();
             for path in way.into_iter().rev() {
                 self.make_dir(path)
-                    .map_err(|e| explain("make directory", path.display(), &e))?;
+                    .map_err(|e| self.failed("make directory", path.display(), &e))?;
                 self.changed(path);
             }
         }

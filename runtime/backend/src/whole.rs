@@ -2,7 +2,8 @@
 //!
 //! Crash rule: a name never stands for bytes that are not all on the medium, because the bytes are
 //! synced before the file gets the name. The temporary file is locked while it is written, so that
-//! a sweep of leftovers tells a dead writer's from a live one's.
+//! a sweep of leftovers tells a dead writer's from a live one's. On a disk whose renames are two
+//! steps (FAT) a leftover may be the second name of a file that counts, so none is ever removed.
 
 use crate::disk::{steady, Access, Disk, DiskFile, Entry, Lock};
 use std::io;
@@ -36,6 +37,8 @@ pub(crate) struct Target<'a> {
 pub(crate) enum Fault {
     /// The bytes could not be made durable: nothing may be believed of this disk any more.
     Sync(io::Error),
+    /// The file could not be given its name, and nobody knows which of the two it has now.
+    Name(io::Error),
     /// Anything else: nothing happened to the final name.
     Other(io::Error),
 }
@@ -49,7 +52,7 @@ impl From<io::Error> for Fault {
 impl Fault {
     pub(crate) fn into_io(self) -> io::Error {
         match self {
-            Fault::Sync(e) | Fault::Other(e) => e,
+            Fault::Sync(e) | Fault::Name(e) | Fault::Other(e) => e,
         }
     }
 }
@@ -70,11 +73,14 @@ pub(crate) fn write<D: Disk>(
         if outcome.is_ok() {
             return Ok(());
         }
-        let vanished = matches!(&outcome, Err(Fault::Other(e)) if e.kind() == io::ErrorKind::NotFound)
+        let missing = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        let vanished = matches!(&outcome, Err(Fault::Name(e) | Fault::Other(e)) if missing(e))
             && matches!(file.has_name(), Ok(false));
         if !vanished {
-            // The first error is the one to tell; a leftover is swept at the next lock.
-            let _ = disk.unlink(&path);
+            if disk.renames_whole() || !matches!(&outcome, Err(Fault::Name(_))) {
+                // The first error is the one to tell; a leftover is swept at the next lock.
+                let _ = disk.unlink(&path);
+            }
             return outcome;
         }
     }
@@ -90,19 +96,40 @@ fn fill_and_name<D: Disk>(
 ) -> Result<(), Fault> {
     fill(file)?;
     steady(|| file.sync()).map_err(Fault::Sync)?;
-    if target.replace {
-        disk.rename(temporary, target.path)?;
+    let named = if target.replace {
+        disk.rename(temporary, target.path)
     } else {
-        match disk.rename_new(temporary, target.path) {
-            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                disk.link(temporary, target.path)?;
-                // The file has its name; a second, temporary one is swept at the next lock.
-                let _ = disk.unlink(temporary);
-            }
-            other => other?,
+        name_new(disk, temporary, target.path)
+    };
+    named.map_err(|e| match e.kind() {
+        // Nothing was tried.
+        io::ErrorKind::AlreadyExists => Fault::Other(e),
+        _ => Fault::Name(e),
+    })
+}
+
+/// Gives a file a name that must be free, by the best means this disk has.
+fn name_new<D: Disk>(disk: &D, temporary: &Path, path: &Path) -> io::Result<()> {
+    match disk.rename_new(temporary, path) {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+        other => return other,
+    }
+    match disk.link(temporary, path) {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+        linked => {
+            linked?;
+            // The file has its name; a second, temporary one is swept at the next lock.
+            let _ = disk.unlink(temporary);
+            return Ok(());
         }
     }
-    Ok(())
+    // All who put here find the same two means missing, and meet at the same lock.
+    let _held = disk.lock_dir(path.parent().unwrap_or(Path::new("")))?;
+    match disk.entry(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => disk.rename(temporary, path),
+        Err(e) => Err(e),
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+    }
 }
 
 fn create_temporary<D: Disk>(disk: &D, target: Target<'_>) -> io::Result<(D::File, PathBuf)> {
@@ -138,6 +165,9 @@ fn create_temporary<D: Disk>(disk: &D, target: Target<'_>) -> io::Result<(D::Fil
 ///
 /// Nothing depends on it but room, so an error ends it and is not told.
 pub(crate) fn sweep<D: Disk>(disk: &D, dir: &Path) {
+    if !disk.renames_whole() {
+        return;
+    }
     let Ok(names) = disk.list(dir) else { return };
     for name in names.iter().filter(|name| name.starts_with(TEMPORARY)) {
         let path = dir.join(name);

@@ -38,6 +38,8 @@ fn each(promise: impl Fn(&dyn Backend, &dyn Backend)) {
     for disk in [
         SimDisk::new(),
         SimDisk::new().without_rename_new().without_sync_all(),
+        SimDisk::new().without_rename_new().without_links(),
+        SimDisk::new().without_journal().without_sync_all(),
     ] {
         let other = disk.as_process(2);
         run(
@@ -88,6 +90,35 @@ fn put_new_never_replaces() {
         same(b.get(&at, 0..99), b"first".to_vec());
         same(b.list(&name("tmp")), vec![]);
     });
+}
+
+#[test]
+fn of_many_who_put_the_same_name_one_wins_also_where_only_a_lock_can_decide() {
+    let disk = SimDisk::new().without_rename_new().without_links();
+    PosixBackend::with_disk(disk.clone())
+        .create_dirs(&["tmp", "snapshots"].map(name))
+        .unwrap();
+    for round in 0..50 {
+        let at = name(&format!("snapshots/{round}"));
+        let won: Vec<u8> = std::thread::scope(|scope| {
+            let put = |who: u8| {
+                let backend = PosixBackend::with_disk(disk.as_process(who.into()));
+                let at = &at;
+                scope.spawn(move || match backend.put_new(at, &[who; 100]) {
+                    Ok(()) => Some(who),
+                    Err(e) => {
+                        assert_eq!(e.kind(), Kind::Exists, "{e}");
+                        None
+                    }
+                })
+            };
+            let all = [1, 2, 3, 4].map(put);
+            all.into_iter().filter_map(|p| p.join().unwrap()).collect()
+        });
+        assert_eq!(won.len(), 1, "round {round}: {won:?}");
+        assert_eq!(disk.files()[at.as_str()], [won[0]; 100]);
+    }
+    assert!(disk.files().keys().all(|at| !at.contains(".new-")));
 }
 
 #[test]

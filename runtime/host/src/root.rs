@@ -5,7 +5,7 @@
 use crate::layout::{Layout, LAYOUT, ROOT_DIRS};
 use crate::time_text;
 use asl_auth::{sealing, HostPolicy, IndexIdentity, PublicKey, SigningKey};
-use asl_backend::files;
+use asl_backend::{files, Limits};
 use asl_core::{DomainHash, DomainId, Entropy, Error, HostClock, KeyId, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -66,7 +66,8 @@ impl HostRoot {
     /// Makes a root with a new identity, or completes one that a crash left without `host-id`.
     ///
     /// # Errors
-    /// `Exists` where a root is there; `Io`.
+    /// `Exists` where a root is there; `Refused` where the file system could not keep what is
+    /// acknowledged; `Io`.
     pub fn init(path: &Path, context: &Context, kept: KeptKey<'_>) -> Result<HostRoot> {
         let layout = Layout::new(path);
         if layout.host_id().exists() {
@@ -81,6 +82,7 @@ impl HostRoot {
         for dir in std::iter::once("").chain(ROOT_DIRS) {
             crate::make_dir(&path.join(dir))?;
         }
+        Limits::probe(path)?.check()?;
         let key = SigningKey::generate(&*context.entropy)?;
         let secret = key.encode();
         // A crash may have left a key of the other form, which would be read as this host's.

@@ -99,6 +99,54 @@ fn a_rename_across_directories_may_leave_the_old_name_until_both_are_synced() {
 }
 
 #[test]
+fn without_a_journal_a_rename_may_leave_both_names_and_taking_one_frees_the_bytes() {
+    let disk = SimDisk::new().without_journal();
+    write(&disk, "a", b"1").sync().unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
+    disk.rename(Path::new("a"), Path::new("b")).unwrap();
+    let images = disk.crash_images(3, 64);
+    let has = |image: &SimDisk, name: &str| image.files().contains_key(name);
+    let both: Vec<_> = images
+        .iter()
+        .filter(|image| has(image, "a") && has(image, "b"))
+        .collect();
+    assert!(!both.is_empty());
+    assert!(images.iter().any(|i| !has(i, "a") && !has(i, "b")));
+    both[0].unlink(Path::new("a")).unwrap();
+    assert_eq!(both[0].files()["b"], b"", "its clusters are free");
+    let error = disk.link(Path::new("b"), Path::new("c")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn without_a_journal_the_second_step_of_a_rename_may_fail() {
+    let disk = SimDisk::new().without_journal();
+    write(&disk, "a", b"1");
+    disk.fail_at(2, Fault::Io, false);
+    disk.rename(Path::new("a"), Path::new("b")).unwrap_err();
+    assert_eq!(disk.files().len(), 2);
+}
+
+#[test]
+fn a_directory_is_held_by_one_at_a_time() {
+    let disk = SimDisk::new();
+    let held = disk.lock_dir(Path::new("")).unwrap();
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let other = disk.as_process(2);
+        scope.spawn(move || {
+            let _held = other.lock_dir(Path::new("")).unwrap();
+            told.send(()).unwrap();
+        });
+        let short = std::time::Duration::from_millis(50);
+        hears.recv_timeout(short).unwrap_err();
+        drop(held);
+        hears.recv().unwrap();
+    });
+    disk.lock_dir(Path::new("nowhere")).map(drop).unwrap_err();
+}
+
+#[test]
 fn a_failed_sync_loses_the_bytes_and_the_next_one_does_not_say_so() {
     let disk = SimDisk::new();
     let file = write(&disk, "a", b"old");

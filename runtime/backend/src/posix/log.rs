@@ -27,13 +27,17 @@ impl<D: Disk> PosixBackend<D> {
             if end != at.byte {
                 return Err(moved(DOING, log, at, end));
             }
+            let grown = end.saturating_add(frame.len() as u64);
+            if !file.fits(grown).map_err(|e| explain(DOING, log, &e))? {
+                return Err(too_large(DOING, log, grown));
+            }
             if let Err(e) = write_all(file, frame, at.byte) {
                 // A part of a frame must not stay where the next one belongs.
                 let put_back = file.set_len(at.byte).and_then(|()| steady(|| file.sync()));
                 if let Err(e) = put_back {
                     return Err(self.latched(DOING, log.as_str(), &e));
                 }
-                return Err(explain(DOING, log, &e));
+                return Err(self.failed(DOING, log, &e));
             }
             let mut synced = steady(|| file.sync());
             if at.byte == 0 {
@@ -67,7 +71,8 @@ impl<D: Disk> PosixBackend<D> {
             self.barrier()?;
             self.sync_way(keep)
                 .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
-            file.set_len(at.byte).map_err(told)?;
+            file.set_len(at.byte)
+                .map_err(|e| self.failed(DOING, log, &e))?;
             steady(|| file.sync()).map_err(|e| self.latched(DOING, log.as_str(), &e))
         })
     }
@@ -188,4 +193,14 @@ fn moved(doing: &'static str, log: &Name, at: LogPosition, end: u64) -> Error {
         ),
     )
     .next("open the store again: another writer was here")
+}
+
+fn too_large(doing: &'static str, log: &Name, grown: u64) -> Error {
+    Error::new(
+        Kind::Io,
+        doing,
+        log,
+        format!("it would grow to {grown} bytes, more than this file system lets a file have"),
+    )
+    .next("nothing is lost: copy the whole folder to ext4, xfs or btrfs, and go on there")
 }

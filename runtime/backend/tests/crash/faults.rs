@@ -192,6 +192,57 @@ fn a_frame_that_did_not_fit_leaves_no_part_of_itself() {
 }
 
 #[test]
+fn a_log_never_grows_past_the_largest_file_and_says_so_before() {
+    let disk = flows::prepared(SimDisk::new());
+    disk.set_largest_file(2000);
+    let backend = PosixBackend::with_disk(disk.clone());
+    let mut ledger = Ledger::default();
+    ledger.append(&backend, &bytes(1, 900)).unwrap();
+    let error = ledger.append(&backend, &bytes(2, 1101)).unwrap_err();
+    assert!(error.why().contains("grow to 2001 bytes"), "{error}");
+    assert!(error.what_next().contains("nothing is lost"), "{error}");
+    assert_eq!(disk.files()[LOG], bytes(1, 900), "not a byte of it");
+    ledger.append(&backend, &bytes(3, 1100)).unwrap();
+    ledger.check(disk).unwrap();
+}
+
+#[test]
+fn after_a_medium_was_pulled_nothing_is_written_even_when_it_is_back() {
+    for fault in [Fault::Io, Fault::ReadOnly] {
+        let disk = flows::prepared(SimDisk::new());
+        let backend = PosixBackend::with_disk(disk.clone());
+        backend.put_new(&name("snapshots/before"), b"put").unwrap();
+        disk.fail_at(1, fault, true);
+        backend
+            .put_new(&name("snapshots/a"), &bytes(1, 10))
+            .unwrap_err();
+        disk.heal();
+        // The object before it was never promised: no barrier came.
+        for (call, outcome) in writes(&backend, 0) {
+            let error = outcome.expect_err(call);
+            assert!(error.why().contains("the medium failed earlier"), "{error}");
+            assert!(error.what_next().contains("open the store again"));
+        }
+        PosixBackend::with_disk(disk).barrier().unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_latches_nothing() {
+    let disk = flows::prepared(SimDisk::new());
+    let backend = PosixBackend::with_disk(disk.clone());
+    disk.fail_at(1, Fault::NoSpace, true);
+    backend
+        .put_new(&name("snapshots/a"), &bytes(1, 10))
+        .unwrap_err();
+    disk.heal();
+    backend
+        .put_new(&name("snapshots/a"), &bytes(1, 10))
+        .unwrap();
+    backend.barrier().unwrap();
+}
+
+#[test]
 fn a_full_disk_leaves_no_temporary_file_and_lets_one_free_space() {
     let disk = flows::prepared(SimDisk::new());
     let backend = PosixBackend::with_disk(disk.clone());

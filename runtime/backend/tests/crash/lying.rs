@@ -1,4 +1,5 @@
-//! A disk whose syncs do nothing, to prove that the matrix would find it out.
+//! A disk whose syncs do nothing, or whose renames are not what it says, to prove that the matrix
+//! would find it out.
 
 use asl_backend::disk::{Access, Disk, DiskFile, Entry, Lock, Process};
 use asl_backend::{Durability, Space};
@@ -12,6 +13,8 @@ pub enum Lie {
     FileSync,
     DirSync,
     SyncAll,
+    /// It says that its renames are one step.
+    Journal,
 }
 
 #[derive(Clone)]
@@ -47,6 +50,12 @@ impl Disk for Lying {
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.link(from, to)
+    }
+    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        self.0.lock_dir(path)
+    }
+    fn renames_whole(&self) -> bool {
+        self.1 == Lie::Journal || self.0.renames_whole()
     }
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.0.unlink(path)
@@ -101,6 +110,9 @@ impl DiskFile for LyingFile {
     }
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         self.0.try_lock(lock)
+    }
+    fn fits(&self, len: u64) -> io::Result<bool> {
+        self.0.fits(len)
     }
     fn has_name(&self) -> io::Result<bool> {
         self.0.has_name()

@@ -79,7 +79,11 @@ impl Backend for Memory {
         Durability::Volatile
     }
     fn space(&self) -> Result<Space> {
-        Ok(Space { total: 0, free: 0 })
+        Ok(Space {
+            total: 0,
+            free: 0,
+            files: None,
+        })
     }
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
         let parent = name.parent().unwrap().to_string();

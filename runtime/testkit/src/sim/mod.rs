@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use world::{DataOp, DirNode, FileNode, NameOp, Node, NodeId, World, ROOT};
+use world::{DataOp, DirNode, FileNode, NameOp, Node, NodeId, Place, World, ROOT};
 
 /// What a call answers instead of being carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ struct State {
     fault: Option<(u64, Fault, bool)>,
     halt: Option<u64>,
     renames_new: bool,
+    renames_whole: bool,
+    links: bool,
+    largest: Option<u64>,
     syncs_all: bool,
     durability: Durability,
     locks: Vec<(NodeId, u64, Lock)>,
@@ -79,6 +82,9 @@ impl SimDisk {
                 fault: None,
                 halt: None,
                 renames_new: true,
+                renames_whole: true,
+                links: true,
+                largest: None,
                 syncs_all: true,
                 durability: Durability::Durable,
                 locks: Vec::new(),
@@ -94,6 +100,27 @@ impl SimDisk {
     pub fn without_rename_new(self) -> Self {
         self.state().renames_new = false;
         self
+    }
+
+    /// Gives a file one name and no second, as FAT and exFAT.
+    #[must_use]
+    pub fn without_links(self) -> Self {
+        self.state().links = false;
+        self
+    }
+
+    /// Has no journal, as FAT: a rename is two steps, each of which may fail or be the last before
+    /// the power goes, and which reach the medium apart. A file may so end with two names; taking
+    /// the one away frees its bytes, and the other then names nothing. It gives no second names.
+    #[must_use]
+    pub fn without_journal(self) -> Self {
+        self.state().renames_whole = false;
+        self.without_links()
+    }
+
+    /// Holds no file larger than that, in bytes.
+    pub fn set_largest_file(&self, bytes: u64) {
+        self.state().largest = Some(bytes);
     }
 
     /// Reports no errors from syncing everything, so that each thing must be synced.
@@ -179,6 +206,9 @@ impl SimDisk {
                 {
                     let mut after = disk.state();
                     after.renames_new = state.renames_new;
+                    after.renames_whole = state.renames_whole;
+                    after.links = state.links;
+                    after.largest = state.largest;
                     after.syncs_all = state.syncs_all;
                     after.durability = state.durability;
                 }
@@ -266,6 +296,28 @@ impl State {
         }
     }
 
+    /// A rename, in one step or in two.
+    fn rename(&mut self, from: Place, to: Place, node: NodeId) -> io::Result<()> {
+        if self.renames_whole {
+            return self.world.name(NameOp::Move(from, to, node));
+        }
+        self.world.name(NameOp::Put(to, node))?;
+        self.call(Call::Write)?;
+        self.world.name(NameOp::Drop(from))
+    }
+
+    /// Locks a node for a handle; false where another has a lock that forbids it.
+    fn lock(&mut self, node: NodeId, handle: u64, lock: Lock) -> bool {
+        let refused = self.locks.iter().any(|(of, by, held)| {
+            *of == node && *by != handle && (lock == Lock::Exclusive || *held == Lock::Exclusive)
+        });
+        if !refused {
+            self.locks.retain(|(_, by, _)| *by != handle);
+            self.locks.push((node, handle, lock));
+        }
+        !refused
+    }
+
     fn replace(&mut self, from: NodeId, to: Option<NodeId>) -> io::Result<()> {
         let Some(to) = to else { return Ok(()) };
         match (self.world.is_dir(from), self.world.is_dir(to)) {
@@ -344,7 +396,7 @@ impl Disk for SimDisk {
             return Ok(());
         }
         state.replace(node, there)?;
-        state.world.name(NameOp::Move(from, to, node))
+        state.rename(from, to, node)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -356,11 +408,14 @@ impl Disk for SimDisk {
         let from = state.world.place(self.root, from)?;
         let to = state.world.place(self.root, to)?;
         state.world.free(&to)?;
-        state.world.name(NameOp::Move(from, to, node))
+        state.rename(from, to, node)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.call(Call::Write)?;
+        if !state.links {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let node = state.world.lookup(self.root, from)?;
         state.world.file(node)?;
         let to = state.world.place(self.root, to)?;
@@ -373,7 +428,27 @@ impl Disk for SimDisk {
         let node = state.world.lookup(self.root, path)?;
         state.world.file(node)?;
         let place = state.world.place(self.root, path)?;
+        if !state.renames_whole {
+            state.world.free_bytes_of_other_names(node)?;
+        }
         state.world.name(NameOp::Drop(place))
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let mut state = self.call(Call::Read)?;
+        let node = state.world.lookup(self.root, path)?;
+        state.world.dir(node)?;
+        let held = self.handle(&mut state, node, Access::Read);
+        drop(state);
+        // Counted once: how long one waits is no step of a program.
+        while !self.state().lock(node, held.handle, Lock::Exclusive) {
+            std::thread::yield_now();
+        }
+        Ok(Box::new(held))
+    }
+
+    fn renames_whole(&self) -> bool {
+        self.state().renames_whole
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -413,6 +488,7 @@ impl Disk for SimDisk {
         Ok(Space {
             total,
             free: total.saturating_sub(state.world.used()),
+            files: None,
         })
     }
 
@@ -504,17 +580,12 @@ impl DiskFile for SimFile {
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         let mut state = self.disk.call(Call::Read)?;
-        let refused = state.locks.iter().any(|(node, handle, held)| {
-            *node == self.node
-                && *handle != self.handle
-                && (lock == Lock::Exclusive || *held == Lock::Exclusive)
-        });
-        if refused {
-            return Ok(false);
-        }
-        state.locks.retain(|(_, handle, _)| *handle != self.handle);
-        state.locks.push((self.node, self.handle, lock));
-        Ok(true)
+        Ok(state.lock(self.node, self.handle, lock))
+    }
+
+    fn fits(&self, len: u64) -> io::Result<bool> {
+        let state = self.disk.call(Call::Read)?;
+        Ok(state.largest.is_none_or(|largest| len <= largest))
     }
 
     fn has_name(&self) -> io::Result<bool> {

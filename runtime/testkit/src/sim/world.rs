@@ -272,6 +272,19 @@ impl World {
         Ok(())
     }
 
+    /// Frees the bytes of a file that is about to lose one name of several: on FAT the others then
+    /// name clusters that belong to nobody.
+    pub fn free_bytes_of_other_names(&mut self, id: NodeId) -> io::Result<()> {
+        let names = self.nodes.values().map(|node| match node {
+            Node::Dir(dir) => dir.seen.values().filter(|n| **n == id).count(),
+            Node::File(_) => 0,
+        });
+        if names.sum::<usize>() > 1 {
+            *self.file(id)? = FileNode::default();
+        }
+        Ok(())
+    }
+
     pub fn has_name(&self, id: NodeId) -> bool {
         self.nodes
             .values()
