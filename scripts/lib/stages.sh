@@ -14,7 +14,7 @@ stage_table() {
 		shell       2 shellcheck on every shell script, perl's own check on the others
 		supply     10 cargo deny: bans, licences, sources
 		advisories  2 cargo deny: known holes in what we use
-		checks      5 the demo's checks fail when they should
+		checks      5 the demo's checks fail when they should; write-usb erases what was meant
 		static     20 the static binary: static, unwinds, runs in an empty root
 		reader      5 other people's tools read, check and bring back a domain
 		image      15 the bootable ISO
@@ -74,7 +74,10 @@ stage_advisories() {
 	cargo deny --locked check --hide-inclusion-graph advisories
 }
 
-stage_checks() { scripts/tests/checks; }
+stage_checks() {
+	scripts/tests/checks
+	scripts/tests/write-usb
+}
 stage_static() { scripts/build; }
 stage_reader() { scripts/tests/reader; }
 stage_image() { scripts/image; }
