@@ -42,7 +42,8 @@ impl Session {
 
     fn asks(mut self, bytes: u64, applies: &str) -> Session {
         let more = format!(
-            "[admission]\nhost = \"home\"\nbytes = {bytes}\ndays = 1\napplies = {applies:?}\n"
+            "[admission]\nhost = \"home\"\n\
+             [lease]\nbytes = {bytes}\ndays = 1\napplies = {applies:?}\n"
         );
         self.profile.push_str(&more);
         self

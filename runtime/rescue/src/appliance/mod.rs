@@ -6,8 +6,10 @@
 mod compare;
 mod console_lock;
 mod disks;
-mod profile;
+mod host_role;
+pub mod profile;
 mod session;
+mod setup;
 mod steps;
 mod ui;
 
@@ -15,7 +17,7 @@ use crate::cli;
 use crate::out::Out;
 use asl_core::{Error, Kind, Result};
 use asl_host::keystick::KeyStick;
-use profile::{EndAction, Origin, Profile};
+use profile::{EndAction, Origin, Role};
 use std::path::Path;
 use std::process::ExitCode;
 use ui::Ui;
@@ -42,7 +44,13 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
     ui.say(BANNER);
     loop {
         crate::system::reset_stop();
-        let ended = steps::all(root, named.as_ref(), ui, out);
+        let ended = match &named {
+            Some(profile) if profile.role == Role::Host => {
+                setup::apply(profile, ui);
+                host_role::run(profile, root, ui, out)
+            }
+            _ => steps::all(root, named.as_ref(), ui, out),
+        };
         match ended {
             Ok(action) => return end(action, ui),
             Err(e) => {
@@ -145,26 +153,4 @@ pub fn refuse_example_keys(stick: &KeyStick, demo: bool) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// The profile in force once the stick is known.
-fn in_force(named: Option<&Profile>, stick: Option<&KeyStick>) -> Result<Profile> {
-    if let Some(profile) = named {
-        return Ok(profile.clone());
-    }
-    let on_stick = match stick {
-        Some(stick) => stick.read_optional(asl_host::keystick::name::PROFILE)?,
-        None => None,
-    };
-    match on_stick {
-        Some(text) => profile::parse(
-            &String::from_utf8_lossy(&text),
-            "of the key stick",
-            Origin::Stick,
-        ),
-        None => Ok(Profile {
-            interactive: true,
-            ..Profile::default()
-        }),
-    }
 }

@@ -1,9 +1,9 @@
 //! The six steps, in order; each is what a plain command does too.
 
-use super::profile::{Applies, EndAction, Profile};
+use super::profile::{in_force, Applies, EndAction, Profile};
 use super::session::{self, Place};
 use super::ui::Ui;
-use super::{compare, disks, in_force, refuse_example_keys};
+use super::{compare, disks, refuse_example_keys, setup};
 use crate::commands::admission::{in_words, pinned, send};
 use crate::commands::domain::create_from_stick;
 use crate::commands::seal::{read_back, seal_tree, sealed_in_words, session_of, Session};
@@ -45,7 +45,9 @@ pub fn all(root: &Path, named: Option<&Profile>, ui: Ui, out: Out) -> Result<End
     let stick = KeyStick::open(keys_at.path())?;
     let profile = in_force(named, Some(&stick))?;
     let ui = Ui::new(profile.interactive);
+    setup::apply(&profile, ui);
     refuse_example_keys(&stick, profile.demo)?;
+    refuse_other_domain(&stick, &profile.domain.labels)?;
     let target = session::find_target(&profile, root, ui)?;
     let (host, mut domain) = domain_on(target.path(), &stick, ui)?;
 
@@ -61,7 +63,7 @@ pub fn all(root: &Path, named: Option<&Profile>, ui: Ui, out: Out) -> Result<End
     let mut answer = submit(asked, petition, ui)?;
 
     ui.step(4, "Receive the decision");
-    let scope = if profile.admission.applies == Applies::Both {
+    let scope = if profile.lease.applies == Applies::Both {
         LeaseScope::Both
     } else {
         LeaseScope::Remote
@@ -109,6 +111,22 @@ pub fn all(root: &Path, named: Option<&Profile>, ui: Ui, out: Out) -> Result<End
     drop(domain);
     target.release()?;
     Ok(profile.end.action)
+}
+
+/// Refuses a stick whose domain is none of those the profile names; none named means any.
+fn refuse_other_domain(stick: &KeyStick, labels: &[String]) -> Result<()> {
+    let dam = stick.dam()?;
+    let genesis = Dam::verify(&dam.bytes, &dam.sig, None)?.genesis().clone();
+    let label = genesis.label.as_str();
+    if labels.is_empty() || labels.iter().any(|l| l == label) {
+        return Ok(());
+    }
+    let why = format!(
+        "its domain is {label}; the profile allows {}",
+        labels.join(", ")
+    );
+    Err(Error::new(Kind::Refused, "use", "this key stick", why)
+        .next("put in the stick of one of these domains, or change domain.labels in the profile"))
 }
 
 /// Opens or makes the root and the domain of the stick's DAM; nothing is sealed before step 2.
@@ -178,6 +196,9 @@ fn say_recipients(domain: &Domain, stick: &KeyStick, ui: Ui) -> Result<()> {
 
 /// The host that is asked for admission, if any.
 fn host_to_ask(profile: &Profile, stick: &KeyStick, ui: Ui) -> Result<Option<HostPin>> {
+    if profile.admission.offline {
+        return Ok(None);
+    }
     if let Some(wanted) = &profile.admission.host {
         return stick.host(wanted).map(Some);
     }
@@ -212,18 +233,20 @@ fn load_keys(
     if let Some(pin) = asked {
         requests.push(RequestTerms {
             host: pinned(pin)?.id(),
-            bytes: profile.admission.bytes,
-            seconds: u64::from(profile.admission.days) * 86_400,
+            bytes: profile.lease.bytes,
+            seconds: u64::from(profile.lease.days) * 86_400,
         });
     }
+    let passphrase = session::find_passphrase(profile)?;
     let order = Order {
         stick: keys_at.path().to_path_buf(),
-        passphrase_file: profile.keys.passphrase_file.clone(),
+        passphrase_file: passphrase.as_ref().map(|p| p.file().to_path_buf()),
         device: Some(device.public()),
         requests,
         proven: None,
     };
     let unlocked = unlock(&order, out)?;
+    passphrase.map_or(Ok(()), |p| p.release())?;
     let (session, mut requests) = session_of(unlocked, device, domain)?;
     let petition = match requests.pop() {
         Some(request) => Some(Petition {

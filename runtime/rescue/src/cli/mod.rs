@@ -5,12 +5,14 @@ mod admission;
 mod domain;
 mod keys;
 mod open;
+mod profile;
 mod seal;
 
 pub use admission::{Admission, Lease};
 pub use domain::{Domain, PlainRoots};
 pub use keys::{Dam, Key};
 pub use open::{Log, Restore, Verify};
+pub use profile::Profile;
 pub use seal::{Ingest, Snapshot};
 
 use clap::{Args, Parser, Subcommand};
@@ -105,6 +107,9 @@ Example:
     /// Check the content log
     #[command(subcommand)]
     Log(Log),
+    /// Check and explain what an appliance does by itself and what it asks
+    #[command(subcommand)]
+    Profile(Profile),
     /// Check a domain: log, blocks, segments, snapshots
     #[command(after_help = "\
 Examples:
@@ -129,7 +134,7 @@ pub struct Serve {
 #[derive(Args)]
 pub struct Rescue {
     /// Follow this profile instead of the image's, the stick's or the kernel command line's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|NAME")]
     pub profile: Option<PathBuf>,
 }
 

@@ -2,9 +2,10 @@
 
 pub mod admission;
 pub mod domain;
-mod host;
+pub mod host;
 pub mod keys;
 mod open;
+mod profile;
 pub mod seal;
 
 use crate::cli::{Cli, Command, WhichDomain};
@@ -36,6 +37,7 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Restore(args) => open::restore(root, &args, out),
         Command::Snapshot(verb) => done(seal::snapshot(root, verb, out)),
         Command::Log(verb) => done(open::log(root, verb, out)),
+        Command::Profile(verb) => done(profile::profile(verb, out)),
         Command::Verify(args) => open::verify(root, &args, out),
         Command::UnlockChild { order } => done(unlock::child(&order)),
     }

@@ -1,10 +1,12 @@
 //! Where a session's three places are: keys, target, sources. Mounts end with the session.
 
 mod keys;
+mod passphrase;
 mod sources;
 mod target;
 
 pub use keys::find_keys;
+pub use passphrase::find_passphrase;
 pub use sources::{find_sources, say_fit};
 pub use target::find_target;
 

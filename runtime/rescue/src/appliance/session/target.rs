@@ -34,7 +34,9 @@ pub fn find_target(profile: &Profile, root: &Path, ui: Ui) -> Result<Place> {
     }
     const RAM: &str = "This machine's memory (VOLATILE: gone when the power goes)";
     let mut items: Vec<String> = devices.iter().map(Device::describe).collect();
-    items.push(RAM.to_string());
+    if profile.target.memory {
+        items.push(RAM.to_string());
+    }
     loop {
         let chosen = ui.choose(
             "Where shall the domain live (a folder asl-host/ is made on it)",
