@@ -1,9 +1,12 @@
 //! The key stick and the key directory at home: the same files, one in `asl-keys/` on a medium
 //! labelled `ASL-KEYS`, the other wherever `key generate` was told (formats.md, "Key stick").
 
+mod hosts;
+
+pub use hosts::HostPin;
+
 use asl_backend::files;
 use asl_core::{Error, Kind, Result};
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The file system label of a key stick.
@@ -48,25 +51,6 @@ pub mod name {
     pub const ROOT_KEY: &str = "root.key";
     /// The root public keys.
     pub const ROOT_PUB: &str = "root.pub";
-}
-
-/// A host that may be asked, with its pin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostPin {
-    /// The name a person uses.
-    pub name: String,
-    /// `address:port`.
-    pub address: String,
-    /// The host's public key, as an OpenSSH line.
-    pub key: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hosts {
-    #[serde(default)]
-    host: Vec<HostPin>,
 }
 
 /// A document with its detached signatures.
@@ -123,7 +107,7 @@ impl KeyStick {
     /// # Errors
     /// `Io`, and `Exists` where the stick holds keys already.
     pub fn create(mounted: &Path) -> Result<Self> {
-        let dir = mounted.join(DIRECTORY);
+        let dir = Self::folder(mounted);
         if dir.join(name::SEAL).exists() {
             return Err(Error::new(
                 Kind::Exists,
@@ -133,9 +117,31 @@ impl KeyStick {
             )
             .next("use another stick, or remove its asl-keys folder yourself"));
         }
-        std::fs::create_dir_all(dir.join("roots"))
-            .map_err(|e| Error::new(Kind::Io, "make", dir.display(), e))?;
+        std::fs::create_dir_all(dir.join("roots")).map_err(|e| {
+            Error::new(Kind::Io, "make", dir.display(), e)
+                .next("see whether the medium is there, whole, and not write-protected")
+        })?;
         Ok(KeyStick { dir })
+    }
+
+    /// Where the keys lie on a mounted medium, whether or not there are any.
+    pub fn folder(mounted: &Path) -> PathBuf {
+        mounted.join(DIRECTORY)
+    }
+
+    /// Removes one file, if it is there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::new(Kind::Io, "remove", path.display(), e)
+                    .next("see whether the medium is write-protected"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The directory itself.
@@ -220,59 +226,5 @@ impl KeyStick {
             });
         }
         Ok(found)
-    }
-
-    /// The hosts that may be asked; none where there is no list.
-    ///
-    /// # Errors
-    /// As [`KeyStick::read`], and `Invalid` with the line where the list is malformed.
-    pub fn hosts(&self) -> Result<Vec<HostPin>> {
-        if self.read_optional(name::HOSTS)?.is_none() {
-            return Ok(Vec::new());
-        }
-        let hosts: Hosts = toml::from_str(&self.text(name::HOSTS)?).map_err(|e| {
-            Error::new(
-                Kind::Invalid,
-                "read",
-                self.dir.join(name::HOSTS).display(),
-                e,
-            )
-        })?;
-        Ok(hosts.host)
-    }
-
-    /// One host by its name.
-    ///
-    /// # Errors
-    /// `NotFound` with the names there are.
-    pub fn host(&self, wanted: &str) -> Result<HostPin> {
-        let hosts = self.hosts()?;
-        let names: Vec<&str> = hosts.iter().map(|h| h.name.as_str()).collect();
-        let none = || {
-            Error::new(
-                Kind::NotFound,
-                "find host",
-                wanted,
-                "it is not in hosts.toml",
-            )
-            .next(format!("the hosts there: {}", names.join(", ")))
-        };
-        hosts
-            .iter()
-            .find(|h| h.name == wanted)
-            .cloned()
-            .ok_or_else(none)
-    }
-
-    /// Writes the list of hosts.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn set_hosts(&self, hosts: &[HostPin]) -> Result<()> {
-        let text = toml::to_string(&Hosts {
-            host: hosts.to_vec(),
-        })
-        .map_err(|e| Error::new(Kind::Invalid, "write", name::HOSTS, e))?;
-        self.write(name::HOSTS, text.as_bytes(), true)
     }
 }

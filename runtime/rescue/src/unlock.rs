@@ -5,7 +5,7 @@
 //! passphrase and the operator key never enter the parent's memory.
 
 use crate::out::{remark, Out};
-use crate::prompt::secret;
+use crate::prompt::{first_line, secret};
 use crate::system::{self, SystemEntropy};
 use asl_auth::{
     cose, document, secrets, AdmissionRequest, Delegation, LockedBytes, Locking, PublicKey,
@@ -237,47 +237,6 @@ fn open_with_passphrase(
             Err(e) => return Err(e),
         }
     }
-}
-
-/// A new passphrase, typed twice, or from a file.
-///
-/// # Errors
-/// `Usage` without a terminal, `Invalid` for one too short.
-pub fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
-    let passphrase = match file {
-        Some(file) => first_line(file)?,
-        None => ask_twice("New passphrase for the key stick")?,
-    };
-    if passphrase.chars().count() < 8 {
-        return Err(Error::new(
-            Kind::Invalid,
-            "use",
-            "this passphrase",
-            "it has fewer than 8 characters",
-        )
-        .next("choose a longer one; four or more random words are good"));
-    }
-    Ok(passphrase)
-}
-
-/// Asks for a new passphrase until it was typed twice the same.
-fn ask_twice(question: &str) -> Result<Zeroizing<String>> {
-    loop {
-        let (first, second) = (secret(question)?, secret("The same again")?);
-        if *first == *second {
-            return Ok(first);
-        }
-        crate::out::remark("The two differ.");
-    }
-}
-
-fn first_line(file: &Path) -> Result<Zeroizing<String>> {
-    let bytes = Zeroizing::new(asl_backend::files::read_limited(file, 4096)?);
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Error::new(Kind::Invalid, "read", file.display(), "it is not text"))?;
-    Ok(Zeroizing::new(
-        text.lines().next().unwrap_or_default().to_string(),
-    ))
 }
 
 impl Order {

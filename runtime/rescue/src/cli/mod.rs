@@ -10,7 +10,7 @@ mod seal;
 
 pub use admission::{Admission, Lease};
 pub use domain::{Domain, PlainRoots};
-pub use keys::{Dam, Key};
+pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
 pub use open::{Log, Restore, Verify};
 pub use profile::Profile;
 pub use seal::{Ingest, Snapshot};

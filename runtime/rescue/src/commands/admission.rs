@@ -112,8 +112,7 @@ fn request(
 /// # Errors
 /// `Invalid` naming the host.
 pub fn pinned(pin: &HostPin) -> Result<PublicKey> {
-    PublicKey::from_openssh(&pin.key)
-        .map_err(|e| Error::new(Kind::Invalid, "read the pin of host", &pin.name, e.why()))
+    pin.public_key()
 }
 
 /// Sends a petition to its host and checks the answer.

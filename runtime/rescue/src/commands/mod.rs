@@ -1,6 +1,7 @@
 //! The commands: each reads its arguments, calls a library floor, and says what came of it.
 
 pub mod admission;
+pub mod dam;
 pub mod domain;
 pub mod host;
 pub mod keys;
@@ -30,7 +31,7 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Rescue(args) => appliance::run(root, &args, out),
         Command::Domain(verb) => done(domain::domain(root, verb, out)),
         Command::Key(verb) => done(keys::key(verb, out)),
-        Command::Dam(verb) => done(keys::dam(verb, out)),
+        Command::Dam(verb) => done(dam::dam(verb, out)),
         Command::Admission(verb) => done(admission::run(root, verb, out)),
         Command::Lease(verb) => done(domain::lease(root, verb, out)),
         Command::Ingest(args) => seal::ingest(root, &args, out),

@@ -1,0 +1,63 @@
+//! `key`: what an owner makes at home, looks at, checks and gives away. No command here but
+//! `generate` and `check` needs the passphrase.
+
+pub mod bundle;
+pub mod card;
+pub mod check;
+pub mod generate;
+pub mod holding;
+pub mod hosts;
+pub mod show;
+
+use crate::cli::Key;
+use crate::out::Out;
+use asl_auth::{OpenIdentity, PublicKey};
+use asl_backend::files;
+use asl_core::{words, Digest, Error, Kind, Result};
+use serde_json::{json, Value};
+use std::path::Path;
+
+pub fn key(verb: Key, out: Out) -> Result<()> {
+    match verb {
+        Key::Generate(args) => generate::run(&args, out),
+        Key::Show { keys } => show::run(&keys, out),
+        Key::Host(verb) => hosts::run(verb, out),
+        Key::Check {
+            keys,
+            identity,
+            passphrase_file,
+        } => check::run(&keys, &identity, passphrase_file, out),
+        Key::Bundle(args) => bundle::run(&args, out),
+        Key::Card {
+            keys,
+            with_owner_identity,
+        } => card::run(&keys, with_owner_identity.as_deref(), out),
+    }
+}
+
+/// A recipient as words, the same on card, stick, screen and host; a key's are
+/// [`PublicKey::words`].
+pub fn recipient_words(recipient: &str) -> String {
+    words(Digest::of(recipient.as_bytes()).as_bytes())
+}
+
+/// A recipient for a script.
+pub fn recipient_json(recipient: &str) -> Value {
+    json!({ "recipient": recipient, "words": recipient_words(recipient) })
+}
+
+/// A public key for a script.
+pub fn key_json(key: &PublicKey) -> Value {
+    json!({ "key": key.to_openssh(""), "words": key.words() })
+}
+
+/// Reads the owner's age identity file.
+///
+/// # Errors
+/// `NotFound`, `Invalid`, and `Refused` for a kind that only the age tool opens.
+pub fn read_identity(path: &Path) -> Result<OpenIdentity> {
+    let bytes = zeroize::Zeroizing::new(files::read_limited(path, 64 << 10)?);
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Error::new(Kind::Invalid, "read", path.display(), "it is not text"))?;
+    OpenIdentity::parse(text)
+}

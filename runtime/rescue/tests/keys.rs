@@ -1,0 +1,670 @@
+//! What is prepared at home, by plain commands: what goes wrong is told and gives nothing away.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+use common::medium::Medium;
+use common::*;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// `asl-host NOUN VERB --keys DIR`.
+fn on_keys(world: &World, words: &[&str], keys: &Path) -> std::process::Command {
+    world
+        .asl()
+        .words(words)
+        .words(["--keys".as_ref(), keys.as_os_str()])
+}
+
+fn bundle(world: &World, keys: &Path, to: &Path) -> std::process::Command {
+    on_keys(world, &["key", "bundle"], keys).words(["--to".as_ref(), to.as_os_str()])
+}
+
+fn show(world: &World, keys: &Path) -> serde_json::Value {
+    on_keys(world, &["key", "show", "--json"], keys)
+        .run()
+        .ok()
+        .json()
+}
+
+/// Other keys, with a DAM that is not signed.
+fn other_keys(world: &World, name: &str) -> std::path::PathBuf {
+    let keys = world.path(name);
+    world
+        .asl()
+        .words(["key", "generate", "--to"])
+        .words([
+            keys.as_path(),
+            "--passphrase-file".as_ref(),
+            &world.passphrase(),
+        ])
+        .run()
+        .ok();
+    on_keys(world, &["dam", "create", "--label", "bob"], &keys)
+        .run()
+        .ok();
+    keys
+}
+
+/// Every file below a directory, with its bytes.
+fn all_files(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut todo = vec![dir.to_path_buf()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                found.insert(path.clone(), std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn holds(dir: &Path, secret: &[u8]) -> bool {
+    all_files(dir)
+        .values()
+        .any(|bytes| bytes.windows(secret.len()).any(|w| w == secret))
+}
+
+#[test]
+fn a_full_stick_is_told_before_and_while_it_is_written_and_is_no_key_stick() {
+    let world = World::offline();
+    let small = Medium::memory(world.path("small"), "size=1m");
+    bundle(&world, &world.keys(), small.path())
+        .run()
+        .refused(1, &["free", "needed", "larger stick"]);
+    // Room by the byte, but not for so many files: found out while writing.
+    let narrow = Medium::memory(world.path("narrow"), "nr_inodes=8");
+    bundle(&world, &world.keys(), narrow.path())
+        .run()
+        .refused(1, &["cannot finish the key stick", "no key stick now"]);
+    for at in [small.path(), narrow.path()] {
+        on_keys(&world, &["key", "show"], at).run().ends(1);
+        assert!(!at.join("asl-keys/seal.age").exists());
+    }
+    // The keys at home are as they were, and a larger stick takes them.
+    bundle(&world, &world.keys(), &world.path("larger"))
+        .run()
+        .ok();
+}
+
+#[test]
+fn a_write_protected_stick_is_told_and_taken_once_it_is_open() {
+    let world = World::offline();
+    let stick = Medium::memory(world.path("protected"), "size=300m");
+    stick.protect(true);
+    bundle(&world, &world.keys(), stick.path())
+        .run()
+        .refused(1, &["ead-only", "write-protected"]);
+    stick.protect(false);
+    bundle(&world, &world.keys(), stick.path()).run().ok();
+    // A stick that is one already keeps its keys when it cannot be written anew.
+    stick.protect(true);
+    bundle(&world, &world.keys(), stick.path()).run().ends(1);
+    assert_eq!(show(&world, stick.path())["amiss"], serde_json::json!([]));
+}
+
+#[test]
+fn a_stick_that_fails_in_mid_write_is_no_key_stick() {
+    let world = World::offline();
+    let stick = Medium::failing_after(world.path("failing"), 30);
+    let ran = bundle(&world, &world.keys(), stick.path())
+        .run()
+        .refused(1, &["cannot finish the key stick"]);
+    assert!(!ran.err.contains("no room"), "{}", ran.err);
+    assert!(!stick.path().join("asl-keys/seal.age").exists());
+    assert_eq!(show(&world, &world.keys())["amiss"], serde_json::json!([]));
+}
+
+#[test]
+fn a_bundle_killed_at_any_moment_leaves_a_whole_key_stick_or_none_and_is_made_again() {
+    let world = World::offline();
+    let to = world.path("killed");
+    let mut made = 0;
+    for n in 0..12u64 {
+        let mut child = bundle(&world, &world.keys(), &to).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(n * 25));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if to.join("asl-keys/seal.age").exists() {
+            made += 1;
+            assert_eq!(show(&world, &to)["amiss"], serde_json::json!([]));
+            assert!(show(&world, &to)["proven"].is_string());
+        }
+    }
+    assert!(made < 12, "it was never killed in time");
+    bundle(&world, &world.keys(), &to).run().ok();
+    assert_eq!(show(&world, &to)["amiss"], serde_json::json!([]));
+}
+
+#[test]
+fn a_stick_with_another_domains_keys_is_left_as_it_is_and_one_of_the_same_is_written_anew() {
+    let world = World::offline();
+    let other = other_keys(&world, "bobs");
+    on_keys(&world, &["dam", "sign"], &other).run().ok();
+    let before = all_files(&world.stick());
+    bundle(&world, &other, &world.stick())
+        .run()
+        .refused(1, &["holds keys already", "another stick"]);
+    assert_eq!(all_files(&world.stick()), before);
+    // Of the same domain: a host that was pinned since comes onto it.
+    let pin = format!("home=192.0.2.7:7643={}", host_key(&world));
+    on_keys(&world, &["key", "host", "add", &pin], &world.keys())
+        .run()
+        .ok();
+    bundle(&world, &world.keys(), &world.stick()).run().ok();
+    assert_eq!(show(&world, &world.stick())["hosts"][0]["name"], "home");
+    // Keys that are not proven are bundled with a warning.
+    let ran = bundle(&world, &other, &world.path("bobs-stick")).run().ok();
+    assert!(ran.out.contains("warning: not proven"), "{}", ran.out);
+}
+
+/// A public key that a host could have.
+fn host_key(world: &World) -> String {
+    let text = std::fs::read_to_string(world.keys().join("operator.pub")).unwrap();
+    text.split_whitespace()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn keys_that_do_not_belong_together_never_reach_a_stick() {
+    let world = World::offline();
+    let (keys, to) = (world.keys(), world.path("never"));
+    bundle(&world, &world.path("nowhere"), &to)
+        .run()
+        .refused(1, &["no seal.age"]);
+    let other = other_keys(&world, "bobs");
+    bundle(&world, &other, &to)
+        .run()
+        .refused(1, &["not signed", "dam sign"]);
+    std::fs::remove_file(other.join("dam.cbor")).unwrap();
+    bundle(&world, &other, &to)
+        .run()
+        .refused(1, &["no DAM", "dam create"]);
+    // Each of the files of another domain, put in the place of ours.
+    for file in [
+        "root.pub",
+        "operator.pub",
+        "epoch-1.age",
+        "epoch-1.keys.age",
+    ] {
+        let ours = std::fs::read(keys.join(file)).unwrap();
+        std::fs::copy(other.join(file), keys.join(file)).unwrap();
+        bundle(&world, &keys, &to)
+            .run()
+            .refused(3, &[file, "not the one that the DAM names"]);
+        let amiss = show(&world, &keys)["amiss"].to_string();
+        assert!(amiss.contains(file), "{amiss}");
+        std::fs::write(keys.join(file), ours).unwrap();
+    }
+    // A DAM that was changed after it was signed, and a proof by another operator.
+    for (file, exit) in [("dam.cbor", None), ("proven.sig", Some(3))] {
+        let ours = std::fs::read(keys.join(file)).unwrap();
+        let mut changed = ours.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(keys.join(file), changed).unwrap();
+        let ran = bundle(&world, &keys, &to).run();
+        assert!(
+            ran.code != 0 && exit.is_none_or(|e| e == ran.code),
+            "{}",
+            ran.err
+        );
+        std::fs::write(keys.join(file), ours).unwrap();
+    }
+    assert!(!to.join("asl-keys/seal.age").exists());
+    bundle(&world, &keys, &to).run().ok();
+}
+
+#[test]
+fn no_secret_is_given_away_but_the_owners_identity_by_its_name() {
+    let world = World::offline();
+    let keys = world.keys();
+    let root_key = std::fs::read(keys.join("root.key")).unwrap();
+    let identity = std::fs::read_to_string(world.owner()).unwrap();
+    let secret = identity.lines().last().unwrap().to_string();
+    for secret in [&root_key[..], secret.as_bytes()] {
+        assert!(holds(&keys, secret) && !holds(&world.stick(), secret));
+    }
+    // The stick is the keys' own home, or a secret lies on it already.
+    bundle(&world, &keys, &keys)
+        .run()
+        .refused(3, &["keys at home lie on it"]);
+    bundle(&world, &keys, world.dir.path())
+        .run()
+        .refused(3, &["keys at home lie on it"]);
+    for (file, in_folder) in [
+        ("owner.txt", false),
+        ("root.key", false),
+        ("root.key", true),
+    ] {
+        let to = world.path("given");
+        let folder = if in_folder {
+            to.join("asl-keys")
+        } else {
+            to.clone()
+        };
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(file), "secret").unwrap();
+        bundle(&world, &keys, &to)
+            .run()
+            .refused(3, &["a secret lies on it", file]);
+        std::fs::remove_dir_all(&to).unwrap();
+    }
+    // By name, only the right one, with a warning; and gone again when it is not asked for.
+    let other = other_keys(&world, "bobs").join("owner.txt");
+    let with = |identity: &Path| {
+        bundle(&world, &keys, &world.path("by-name"))
+            .words(["--with-owner-identity".as_ref(), identity.as_os_str()])
+    };
+    with(&other)
+        .run()
+        .refused(3, &["not the identity of an owner"]);
+    assert!(!world.path("by-name").join("asl-keys").exists());
+    let ran = with(&world.owner()).run().ok();
+    assert!(
+        ran.out.contains("THE OWNER'S IDENTITY IS ON IT"),
+        "{}",
+        ran.out
+    );
+    assert!(holds(&world.path("by-name"), secret.as_bytes()));
+    let shown = on_keys(&world, &["key", "show"], &world.path("by-name"))
+        .run()
+        .ok();
+    assert!(shown.out.contains("opens everything"), "{}", shown.out);
+    bundle(&world, &keys, &world.path("by-name")).run().ok();
+    assert!(!holds(&world.path("by-name"), secret.as_bytes()));
+}
+
+#[test]
+fn the_stick_carries_this_program_the_way_back_and_nothing_that_others_may_read() {
+    let world = World::offline();
+    let folder = world.stick().join("asl-keys");
+    let program = std::fs::read(env!("CARGO_BIN_EXE_asl-host")).unwrap();
+    assert_eq!(std::fs::read(folder.join("asl-host")).unwrap(), program);
+    detached(folder.join("asl-host"))
+        .words(["--version"])
+        .run()
+        .ok();
+    assert!(folder.join("RECOVER.txt").is_file());
+    // A test's own binary asks for a loader, and that is said.
+    let again = bundle(&world, &world.keys(), &world.stick())
+        .words(["--json"])
+        .run()
+        .ok();
+    assert_eq!(again.json()["program_is_static"], false);
+    assert!(again.json()["warnings"]
+        .to_string()
+        .contains("not a static one"));
+    for path in all_files(&folder)
+        .keys()
+        .chain(all_files(&world.keys()).keys())
+    {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+    }
+    let mode = std::fs::metadata(world.keys())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn keys_are_there_whole_or_not_at_all_and_are_never_overwritten() {
+    let world = World::offline();
+    let before = all_files(&world.keys());
+    let generate = |to: &Path| {
+        let mut command = world.asl().words(["key", "generate", "--to"]);
+        command
+            .arg(to)
+            .arg("--passphrase-file")
+            .arg(world.passphrase());
+        command
+    };
+    generate(&world.keys())
+        .run()
+        .refused(1, &["exists", "never overwritten"]);
+    assert_eq!(all_files(&world.keys()), before);
+    generate(Path::new("/proc/none"))
+        .run()
+        .refused(1, &["another place"]);
+    // The disk fills in the middle.
+    let narrow = Medium::memory(world.path("narrow"), "nr_inodes=6");
+    generate(&narrow.path().join("keys")).run().ends(1);
+    assert_eq!(std::fs::read_dir(narrow.path()).unwrap().count(), 0);
+    // Interrupted: ends with 130 and leaves nothing. Killed: the next run begins anew.
+    let to = world.path("new");
+    for (n, kill) in [(300, false), (300, true), (500, true)] {
+        let mut child = generate(&to).spawn().unwrap();
+        let unfinished = world.path(".new.unfinished");
+        wait_for("the first files", || {
+            unfinished.join("operator.pub").exists() || to.exists()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(n / 10));
+        if kill {
+            child.kill().unwrap();
+        } else {
+            signal(&child, nix::sys::signal::Signal::SIGINT);
+        }
+        let ended = child.wait().unwrap();
+        assert!(!to.exists(), "too late to be interrupted");
+        assert_eq!(ended.code(), (!kill).then_some(130));
+        assert_eq!(unfinished.exists(), kill);
+    }
+    generate(&to).run().ok();
+    assert!(!world.path(".new.unfinished").exists());
+    assert_eq!(all_files(&to).len(), 10);
+}
+
+#[test]
+fn a_passphrase_that_is_none_makes_no_keys_and_a_short_one_is_told_what_it_risks() {
+    let world = World::offline();
+    let file = world.path("words");
+    let generate = |words: &str| {
+        std::fs::write(&file, words).unwrap();
+        world.asl().words(["key", "generate", "--to"]).words([
+            world.path(&format!("of-{}", words.len())).as_path(),
+            "--passphrase-file".as_ref(),
+            &file,
+        ])
+    };
+    generate("").run().refused(1, &["empty"]);
+    generate("\nsecond line").run().refused(1, &["empty"]);
+    generate("seven77").run().refused(1, &["fewer than 8"]);
+    assert!(!world.path("of-7").exists());
+    let short = generate("only eight").run().ok();
+    assert!(short.err.contains("guess"), "{}", short.err);
+    let long = generate("four words are enough").run().ok();
+    assert_eq!(long.err, "");
+}
+
+#[test]
+fn a_passphrase_is_shown_on_request_alone_and_taken_off_the_screen_again() {
+    let world = World::offline();
+    let keys = world.path("new");
+    let command = world
+        .asl()
+        .words(["key", "generate", "--to"])
+        .words([&keys]);
+    let mut pty = pty::Pty::start(command, 24, 80);
+    pty.expect("New passphrase for the key stick (Tab shows it): ");
+    wait_for("no echo", || !pty.echoes());
+    // Too weak, and asked for again at once.
+    pty.send("\r");
+    pty.expect("it is empty");
+    pty.expect("New passphrase");
+    pty.send("six ra\r");
+    pty.expect("fewer than 8");
+    pty.expect("New passphrase");
+    pty.send("zebra lampq\x7f quilt");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!pty.said().contains("zebra"), "{}", pty.said());
+    pty.send("\t");
+    pty.expect("zebra lamp quilt");
+    pty.send(" river\r");
+    pty.expect("zebra lamp quilt river");
+    // Blanks stand where it stood before the next question is asked.
+    pty.expect(&" ".repeat("zebra lamp quilt river".len()));
+    pty.expect("The same again");
+    pty.send("zebra lamp quilt river\r");
+    let (code, said) = pty.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(keys.join("seal.age").is_file());
+}
+
+#[test]
+fn the_owners_key_is_proven_by_the_right_identity_alone() {
+    let world = World::offline();
+    let other = other_keys(&world, "bobs");
+    let check = |keys: &Path, identity: &Path| {
+        on_keys(&world, &["key", "check"], keys).words([
+            "--identity".as_ref(),
+            identity.as_os_str(),
+            "--passphrase-file".as_ref(),
+            world.passphrase().as_os_str(),
+        ])
+    };
+    for file in ["proven.cbor", "proven.sig"] {
+        std::fs::remove_file(world.keys().join(file)).unwrap();
+    }
+    check(&world.keys(), &other.join("owner.txt"))
+        .run()
+        .refused(3, &["not the identity of an owner"]);
+    check(&world.keys(), &world.passphrase()).run().ends(1);
+    check(&world.keys(), &world.path("none")).run().ends(1);
+    check(&other, &other.join("owner.txt"))
+        .run()
+        .refused(1, &["not signed", "dam sign"]);
+    assert!(show(&world, &world.keys())["proven"].is_null());
+    // The operator of other keys cannot vouch for these.
+    for file in ["operator.age", "seal.age"] {
+        std::fs::copy(other.join(file), world.keys().join(file)).unwrap();
+    }
+    let ran = check(&world.keys(), &world.owner()).run();
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    assert!(show(&world, &world.keys())["proven"].is_null());
+}
+
+#[test]
+fn hosts_are_pinned_in_one_way_at_home_and_on_a_stick() {
+    let world = World::offline();
+    let key = host_key(&world);
+    let host =
+        |verb: &str, what: &str, at: &Path| on_keys(&world, &["key", "host", verb, what], at);
+    for (pin, why) in [
+        ("home", "three parts"),
+        ("home=192.0.2.7=ssh-ed25519 AAAA", "port"),
+        (&format!("ho\u{1b}[2Jme=192.0.2.7:1={key}")[..], "name"),
+        ("home=192.0.2.7:7643=ssh-ed25519 AAAA", "key"),
+    ] {
+        let ran = host("add", pin, &world.keys())
+            .run()
+            .refused(2, &[why, "NAME=ADDRESS:PORT"]);
+        assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+    }
+    assert!(!world.keys().join("hosts.toml").exists());
+    for at in [world.keys(), world.stick()] {
+        let pin = format!("home=192.0.2.7:7643={key} a comment");
+        let said = host("add", &pin, &at).run().ok().out;
+        assert!(said.contains("by telephone"), "{said}");
+        host("add", &pin, &at).run().refused(1, &["host remove"]);
+        host("remove", "hime", &at)
+            .run()
+            .refused(1, &["the hosts there: home"]);
+        let list = on_keys(&world, &["key", "host", "list", "--json"], &at)
+            .run()
+            .ok()
+            .json();
+        assert_eq!(list["hosts"][0]["address"], "192.0.2.7:7643");
+        assert!(said.contains(list["hosts"][0]["words"].as_str().unwrap()));
+        host("remove", "home", &at).run().ok();
+        host("remove", "home", &at).run().refused(1, &["host add"]);
+    }
+}
+
+#[test]
+fn the_words_of_a_key_are_the_same_on_card_stick_screen_and_host() {
+    let world = World::new();
+    let owner = world.owner_words();
+    let shown = show(&world, &world.stick());
+    assert_eq!(shown["owner"][0]["words"].as_str(), Some(&owner[..]));
+    assert_eq!(show(&world, &world.keys())["owner"], shown["owner"]);
+    let dam = on_keys(&world, &["dam", "verify"], &world.stick())
+        .run()
+        .ok()
+        .out;
+    assert!(dam.contains(&owner), "{dam}");
+    // The host's own, as its keeper reads them, and as they are pinned.
+    let status = asl(&world.keeper())
+        .words(["status", "--json"])
+        .run()
+        .ok()
+        .json();
+    assert_eq!(shown["hosts"][0]["words"], status["words"]);
+    let card = on_keys(&world, &["key", "card"], &world.stick())
+        .run()
+        .ok()
+        .out;
+    for words in [&owner, status["words"].as_str().unwrap()] {
+        for (n, word) in words.split(' ').enumerate() {
+            let numbered = format!("{:2} {word}", n + 1);
+            assert!(card.contains(&numbered), "{numbered}: {card}");
+        }
+    }
+}
+
+#[test]
+fn the_card_fits_paper_and_holds_no_secret_unless_its_file_is_named() {
+    let world = World::new();
+    let identity = std::fs::read_to_string(world.owner()).unwrap();
+    let secret = identity.lines().last().unwrap();
+    let card = |more: &[&std::ffi::OsStr]| {
+        on_keys(&world, &["key", "card"], &world.keys())
+            .words(more)
+            .run()
+    };
+    let plain = card(&[]).ok().out;
+    assert!(!plain.contains("AGE-S"), "{plain}");
+    assert!(
+        plain.lines().count() <= 66,
+        "{} lines are more than a page",
+        plain.lines().count()
+    );
+    let other = other_keys(&world, "bobs");
+    card(&[
+        "--with-owner-identity".as_ref(),
+        other.join("owner.txt").as_os_str(),
+    ])
+    .refused(3, &["not the identity of an owner"]);
+    on_keys(&world, &["key", "card"], &other)
+        .run()
+        .refused(1, &["not signed"]);
+
+    let full = card(&["--with-owner-identity".as_ref(), world.owner().as_os_str()])
+        .ok()
+        .out;
+    for line in full.lines().chain(plain.lines()) {
+        assert!(line.len() <= 80 && line.is_ascii(), "{line}");
+        assert!(
+            line.chars().all(|c| !c.is_control() || c == '\u{c}'),
+            "{line:?}"
+        );
+    }
+    // A person types the lines back, and checks their sums; Debian's age knows the key again.
+    let mut typed = String::new();
+    for line in full.lines() {
+        let Some((letters, sum)) = line.split_once("  sum ") else {
+            continue;
+        };
+        let letters: String = letters.split_whitespace().skip(1).collect();
+        let by_hand: u32 = letters
+            .chars()
+            .map(|c| match c {
+                'A'..='Z' => c as u32 - 'A' as u32 + 1,
+                _ => c.to_digit(10).unwrap_or(0),
+            })
+            .sum();
+        assert_eq!(by_hand.to_string(), sum, "{line}");
+        typed.push_str(&letters);
+    }
+    assert_eq!(typed, secret);
+    std::fs::write(world.path("typed"), &typed).unwrap();
+    let known = detached("age-keygen")
+        .arg("-y")
+        .arg(world.path("typed"))
+        .run_it();
+    let recipient = std::fs::read_to_string(world.keys().join("owner.pub")).unwrap();
+    assert_eq!(known.ok().out, recipient);
+}
+
+trait RunIt {
+    fn run_it(&mut self) -> Ran;
+}
+
+impl RunIt for std::process::Command {
+    fn run_it(&mut self) -> Ran {
+        Ran::of(
+            self.output()
+                .expect("THIS TEST NEEDS age-keygen (Debian package age)"),
+        )
+    }
+}
+
+#[test]
+fn a_next_dam_follows_the_old_one_and_what_changed_is_said_in_words() {
+    let world = World::offline();
+    let keys = world.keys();
+    let diff = |old: &Path, new: &Path| {
+        world
+            .asl()
+            .words(["dam", "diff", "--json"])
+            .words([old, new])
+            .run()
+    };
+    let create = |more: &[&str]| on_keys(&world, &["dam", "create"], &keys).words(more).run();
+    create(&[]).ends(2);
+    create(&["--label", "alice.personal", "--next"]).ends(2);
+    create(&["--label", "alice.personal"]).refused(1, &["--next"]);
+    for label in ["../up", "Alice", "a\u{1b}[2J", ""] {
+        let ran = create(&["--label", label]).ends(1);
+        assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+    }
+    create(&["--next", "--days", "30"]).ok();
+    let first = keys.join("dam-1.cbor");
+    assert_eq!(
+        diff(&first, &keys).ok().json()["follows"],
+        false,
+        "not signed yet"
+    );
+    on_keys(&world, &["dam", "sign"], &keys).run().ok();
+    let said = diff(&first, &keys).ok().json();
+    assert_eq!(said["follows"], true, "{said}");
+    let changed: Vec<&str> = said["gone"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(changed, ["number", "follows", "ends"], "{said}");
+    let back = diff(&keys, &first).ok().json();
+    assert_eq!(back["follows"], false);
+    assert!(
+        back["why_not"].as_str().unwrap().contains("older"),
+        "{back}"
+    );
+    // Another domain's DAM follows nothing here.
+    let other = other_keys(&world, "bobs");
+    on_keys(&world, &["dam", "sign"], &other).run().ok();
+    let said = diff(&keys, &other).ok().json();
+    assert!(
+        said["why_not"].as_str().unwrap().contains("another domain"),
+        "{said}"
+    );
+    let text = world
+        .asl()
+        .words(["dam", "diff"])
+        .words([&keys, &other])
+        .run()
+        .ok()
+        .out;
+    assert!(
+        text.contains("DOES NOT FOLLOW") && text.contains("+ owner"),
+        "{text}"
+    );
+    diff(&keys, &world.path("none")).ends(1);
+    // The proof stays good: it is the same recipients; a stick with the next DAM is made.
+    bundle(&world, &keys, &world.stick()).run().ok();
+    assert_eq!(show(&world, &world.stick())["dam"]["sequence"], 2);
+    let shown = world
+        .asl()
+        .words(["dam", "show"])
+        .words([&first])
+        .run()
+        .ok()
+        .out;
+    assert!(shown.contains("Signed by its roots"), "{shown}");
+}
