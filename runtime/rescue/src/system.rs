@@ -37,10 +37,11 @@ impl Entropy for SystemEntropy {
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
+static END: AtomicBool = AtomicBool::new(false);
 
 /// Whether the person pressed Ctrl-C or the system asked us to end.
 pub fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
+    STOP.load(Ordering::Relaxed) || told_to_end()
 }
 
 /// Forgets an earlier interruption, for a session that goes on after it.
@@ -48,17 +49,23 @@ pub fn reset_stop() {
     STOP.store(false, Ordering::Relaxed);
 }
 
+/// Whether the system, or another console, told the session to end: then nobody is asked any more.
+pub fn told_to_end() -> bool {
+    END.load(Ordering::Relaxed)
+}
+
 /// Turns SIGINT, SIGTERM and SIGHUP into [`stopped`], so that a long work ends between two pieces.
 ///
 /// # Errors
 /// `Io` where a handler cannot be set.
 pub fn catch_signals() -> Result<()> {
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        let set = || STOP.store(true, Ordering::Relaxed);
+    let flags = [
+        (signal_hook::consts::SIGINT, &STOP),
+        (signal_hook::consts::SIGTERM, &END),
+        (signal_hook::consts::SIGHUP, &END),
+    ];
+    for (signal, flag) in flags {
+        let set = move || flag.store(true, Ordering::Relaxed);
         // SAFETY: the handler stores to one atomic, which is async-signal-safe.
         unsafe { signal_hook::low_level::register(signal, set) }
             .map_err(|e| Error::new(Kind::Io, "watch for", "interruptions", e))?;

@@ -12,6 +12,7 @@ mod session;
 mod setup;
 mod steps;
 mod ui;
+mod way;
 
 use crate::cli;
 use crate::out::Out;
@@ -21,6 +22,7 @@ use profile::{EndAction, Origin, Role};
 use std::path::Path;
 use std::process::ExitCode;
 use ui::Ui;
+use way::{Stop, Way};
 
 /// The exit code that tells the console's wrapper to offer a shell.
 const TO_SHELL: u8 = 0;
@@ -47,30 +49,19 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
         let ended = match &named {
             Some(profile) if profile.role == Role::Host => {
                 setup::apply(profile, ui);
-                host_role::run(profile, root, ui, out)
+                host_role::run(profile, root, ui, out).map_err(Stop::Mishap)
             }
             _ => steps::all(root, named.as_ref(), ui, out),
         };
-        match ended {
+        let stop = match ended {
             Ok(action) => return end(action, ui),
-            Err(e) => {
-                if !ui.may_ask() {
-                    return Err(e);
-                }
-                out.error(&e);
-                ui.say("Nothing that was acknowledged is lost.");
-                let ways = [
-                    "Try again from the first step",
-                    "Go to a shell (asl-rescue comes back here)",
-                    "Power off",
-                ]
-                .map(String::from);
-                match ui.choose("What now?", &ways, "interactive")? {
-                    Some(0) => {}
-                    Some(2) => return end(EndAction::Poweroff, ui),
-                    _ => return end(EndAction::Shell, ui),
-                }
-            }
+            Err(Stop::Mishap(e)) => ui.way_on(e, &[Way::Again], out).map(drop),
+            Err(stop) => Err(stop),
+        };
+        match stop {
+            Ok(()) | Err(Stop::FromTheFirst) => {}
+            Err(Stop::Leave(action)) => return end(action, ui),
+            Err(Stop::Ended(e) | Stop::Mishap(e)) => return Err(e),
         }
     }
 }

@@ -129,12 +129,17 @@ impl Ui {
 
 fn asked(question: &str, e: dialoguer::Error) -> Error {
     let dialoguer::Error::IO(e) = e;
-    let kind = match e.kind() {
-        std::io::ErrorKind::Interrupted => Kind::Interrupted,
-        std::io::ErrorKind::NotConnected => Kind::Usage,
-        _ => Kind::Io,
-    };
-    Error::new(kind, "ask", format!("{question:?}"), e).next("run it from a terminal")
+    let object = format!("{question:?}");
+    match e.kind() {
+        std::io::ErrorKind::Interrupted => {
+            Error::new(Kind::Interrupted, "ask", object, "it was interrupted")
+                .next("nothing is lost: choose how to go on, or start asl-rescue again")
+        }
+        std::io::ErrorKind::NotConnected => {
+            Error::new(Kind::Usage, "ask", object, e).next("run it from a terminal")
+        }
+        _ => Error::new(Kind::Io, "ask", object, e).next("run it from a terminal"),
+    }
 }
 
 nix::ioctl_write_ptr_bad!(

@@ -94,6 +94,23 @@ impl Pty {
         self.master.flush().unwrap();
     }
 
+    /// Chooses an item of a menu by its words, as a person does: the cursor is moved to it.
+    #[track_caller]
+    pub fn choose(&mut self, question: &str, item: &str) {
+        self.expect(question);
+        let menu = self.at;
+        self.expect(item);
+        let shown = String::from_utf8_lossy(&self.said.lock().unwrap()[menu..self.at]).into_owned();
+        // The question's own line ends first; the item's is the last one begun.
+        let down = shown.lines().count() - 2;
+        for _ in 0..down {
+            std::thread::sleep(Duration::from_millis(100));
+            self.send("j");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        self.send("\r");
+    }
+
     /// Whether the terminal shows what is typed.
     pub fn echoes(&self) -> bool {
         use nix::sys::termios::{tcgetattr, LocalFlags};

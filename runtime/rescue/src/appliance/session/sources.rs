@@ -97,7 +97,7 @@ pub fn space(path: &Path) -> Result<(u64, u64)> {
 ///
 /// # Errors
 /// `Interrupted` where the person stops here.
-pub fn say_fit(places: &[Place], target: &Place, ui: Ui) -> Result<()> {
+pub fn say_fit<'a>(places: impl Iterator<Item = &'a Place>, target: &Place, ui: Ui) -> Result<()> {
     let mut used = 0u64;
     for place in places {
         let (bytes, _) = space(place.path())?;
