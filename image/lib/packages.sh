@@ -17,38 +17,80 @@ derive_sources() {
 	printf '%s\n' "$lines"
 }
 
-# The machine's ways to reach its sources (proxies, checks), as apt options.
-derive_apt_options() {
-	apt-config dump | grep -E '^Acquire::(http|https|ftp|Retries|Check-Date|Check-Valid-Until)\b' || true
-	echo 'Acquire::Languages "none";'
-}
-
-# resolve_packages SOURCES LIST: every package the base will hold: name version bytes file.
-# Asks apt with an empty system, so it is exact and downloads nothing.
+# resolve_packages LIST: what apt would install into an empty system now, as lines
+# "package NAME VERSION ARCH SHA256" of a lock. Downloads nothing.
 resolve_packages() {
 	local state=$work/apt names
 	mkdir -p "$state/cache/archives/partial"
 	: >"$state/status"
-	mapfile -t names < <(list_words "$2")
-	apt-get --quiet --quiet --yes --print-uris --no-install-recommends \
+	derive_sources >"$state/sources.list"
+	mapfile -t names < <(list_words "$1")
+	apt-get --quiet --quiet --yes --print-uris --no-install-recommends -o Acquire::ForceHash=sha256 \
 		-o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" \
 		-o Dir::Cache::archives="$state/cache/archives" -o Debug::NoLocking=1 \
-		-o Dir::Etc::SourceList="$1" -o Dir::Etc::SourceParts=/dev/null \
+		-o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
 		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
 		install '?essential' apt "${names[@]}" >"$state/uris" 2>"$state/errors" || {
 		cat "$state/errors" >&2
-		die "apt cannot resolve the package list $2" "see the lines above; is every name still in $SUITE?"
+		die "apt cannot resolve the package list $1" "see the lines above; is every name still in $SUITE?"
 	}
-	# 'URI' file_version_arch.deb bytes hash
-	awk '{ split($2, part, "_"); print part[1], part[2], $3, $2 }' "$state/uris" | LC_ALL=C sort
+	# 'URI' name_version_arch.deb bytes SHA256:hash; %3a stands for the colon of a version.
+	sed -nE "s/^'[^']*' ([^_]+)_([^_]+)_([^_.]+)\.deb [0-9]+ SHA256:([0-9a-f]{64})$/package \1 \2 \3 \4/p" "$state/uris" |
+		sed 's/%3a/:/' | LC_ALL=C sort >"$state/packages"
+	[ "$(wc -l <"$state/packages")" = "$(grep -c . "$state/uris")" ] ||
+		die "apt does not say the SHA-256 of every package" "its sources must be of Debian 12 or newer"
+	cat "$state/packages"
 }
 
-# say_download RESOLVED DEBS: how much is fetched now.
-say_download() {
-	local bytes file count=0 total=0 fetch=0
-	while read -r _ _ bytes file; do
-		count=$((count + 1)) total=$((total + bytes))
-		[ -f "$2/$file" ] || fetch=$((fetch + bytes))
-	done <"$1"
-	say "$count packages, $((total / 1000000)) MB; to download: $((fetch / 1000000)) MB and package lists (about 10 MB)"
+# deb_name NAME VERSION ARCH: the file of a package, as apt names it.
+deb_name() { printf '%s_%s_%s.deb\n' "$1" "${2//:/%3a}" "$3"; }
+
+# fetch_packages LOCK DEBS: every package of the lock, whole, in DEBS. What is not there is
+# fetched through this machine's apt, which checks its signatures.
+fetch_packages() {
+	local name version arch hash file bad='' wanted=()
+	while read -r _ name version arch hash; do
+		file=$2/$(deb_name "$name" "$version" "$arch")
+		if ! [ -f "$file" ] || [ "$(sha256sum <"$file" | cut -d' ' -f1)" != "$hash" ]; then
+			rm -f "$file"
+			wanted+=("$name:$arch=$version")
+		fi
+	done < <(grep '^package ' "$1")
+	[ ${#wanted[@]} -gt 0 ] || return 0
+	wanted=("${wanted[@]//:all=/=}")
+	say "fetching ${#wanted[@]} of $(grep -c '^package ' "$1") packages"
+	(cd "$2" && apt-get --quiet --quiet -o APT::Sandbox::User=root -o Debug::NoLocking=1 download "${wanted[@]}" >&2) || bad=1
+	while read -r _ name version arch hash; do
+		file=$2/$(deb_name "$name" "$version" "$arch")
+		if ! [ -f "$file" ]; then
+			say "not to be had: $name $version" && bad=1
+		elif [ "$(sha256sum <"$file" | cut -d' ' -f1)" != "$hash" ]; then
+			say "not what the lock says: $name $version" && bad=1
+		fi
+	done < <(grep '^package ' "$1")
+	[ -z "$bad" ] || die "this machine's sources have not every package of the lock" \
+		"put the named files into $2, or build without --lock from what the sources have now"
+}
+
+# make_repository LOCK DEBS DIR: exactly these packages, as an apt source of their own, so that
+# what is installed and in which order hangs on nothing else.
+make_repository() {
+	local name version arch hash file
+	while read -r _ name version arch hash; do
+		file=$(deb_name "$name" "$version" "$arch")
+		# apt decodes what looks like an escape in a name; a plain one needs none.
+		ln -f "$2/$file" "$3/$name.deb" 2>/dev/null || cp "$2/$file" "$3/$name.deb"
+		dpkg-deb --field "$3/$name.deb"
+		printf 'Filename: ./%s.deb\nSize: %s\nSHA256: %s\n\n' "$name" "$(stat -c %s "$3/$name.deb")" "$hash"
+	done < <(grep '^package ' "$1") >"$3/Packages"
+}
+
+# newest_package LOCK DEBS: when the newest of them was built, in seconds since 1970. It stands in
+# the head of the archive's first member.
+newest_package() {
+	local name version arch
+	while read -r _ name version arch _; do
+		head -c 36 "$2/$(deb_name "$name" "$version" "$arch")" | tail -c 12
+		echo
+	done < <(grep '^package ' "$1") | sort -n | tail -n 1 | tr -d ' '
 }

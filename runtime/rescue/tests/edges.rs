@@ -43,6 +43,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "asl-ingest",
         ],
     ),
+    // No floor of ours: a part of the base image, which knows nothing of us, and we nothing of it.
+    ("asl-base-init", &[]),
 ];
 
 /// Crates of others that belong on one floor alone: async inside asl-net, terminal in asl-rescue.
