@@ -7,6 +7,8 @@ mod compare;
 mod console_lock;
 mod disks;
 mod host_role;
+mod keyboard;
+mod prepare;
 pub mod profile;
 mod session;
 mod setup;
@@ -37,6 +39,30 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
     let ui = Ui::new(named.as_ref().is_none_or(|p| p.interactive));
     require_terminal()?;
     ui::give_size_to_terminal();
+    if args.prepare {
+        crate::system::guard_memory()?;
+        return prepare::run(ui, out).map(|()| ExitCode::from(TO_SHELL));
+    }
+    // A profile says what is to be done; so does a booted appliance by being one.
+    if named.is_none() && !session::is_appliance() {
+        let ways = [
+            "Rescue this machine",
+            "Prepare at home: keys, key stick and card",
+            "Look after what is prepared",
+            "Leave",
+        ]
+        .map(String::from);
+        let chosen = ui.choose("What shall be done", &ways, "interactive")?;
+        if chosen != Some(0) {
+            crate::system::guard_memory()?;
+            return match chosen {
+                Some(1) => prepare::run(ui, out),
+                Some(2) => prepare::look_after(ui, out),
+                _ => Ok(()),
+            }
+            .map(|()| ExitCode::from(TO_SHELL));
+        }
+    }
     let consoles = named
         .as_ref()
         .map(|p| p.consoles.clone())

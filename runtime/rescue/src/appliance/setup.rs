@@ -99,7 +99,11 @@ fn rule(verb: &str, port: u16) -> Result<()> {
     run("ip6tables", &words)
 }
 
-fn run(program: &str, words: &[&str]) -> Result<()> {
+/// Runs a program of the system's.
+///
+/// # Errors
+/// `Io` with the first line of its complaint.
+pub fn run(program: &str, words: &[&str]) -> Result<()> {
     let failed = |why: &str| {
         Error::new(
             Kind::Io,

@@ -17,6 +17,8 @@ pub enum Way {
     Again,
     /// The key stick, or another one, was put in.
     Stick,
+    /// There is no key stick yet: keys and stick are made here.
+    Prepare,
     /// Another target.
     Target,
     /// Room was made on the target.
@@ -41,6 +43,7 @@ impl Way {
         match self {
             Way::Again => "It is put right: try it again",
             Way::Stick => "A key stick is in: look again",
+            Way::Prepare => "There is none yet: prepare keys and a key stick here",
             Way::Target => "Choose another target",
             Way::Room => "There is room now: go on",
             Way::Without => "Go on without it",

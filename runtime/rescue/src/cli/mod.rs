@@ -74,6 +74,7 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   asl-host rescue
+  asl-host rescue --prepare
   asl-host rescue --profile profiles/demo.toml")]
     Rescue(Rescue),
     /// Create and show domains
@@ -136,6 +137,9 @@ pub struct Rescue {
     /// Follow this profile instead of the image's, the stick's or the kernel command line's
     #[arg(long, value_name = "FILE|NAME")]
     pub profile: Option<PathBuf>,
+    /// Prepare at home: make keys, pin a host, write the key stick, print the card
+    #[arg(long, conflicts_with = "profile")]
+    pub prepare: bool,
 }
 
 /// Which domain.

@@ -52,6 +52,12 @@ impl Place {
         }
     }
 
+    /// A directory on the same medium.
+    pub fn within(mut self, folder: &str) -> Place {
+        self.path.push(folder);
+        self
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -4,11 +4,12 @@ use super::super::profile::{in_force, Profile};
 use super::super::session::{self, Place as Medium};
 use super::super::ui::Ui;
 use super::super::way::Way;
-use super::super::{refuse_example_keys, setup};
+use super::super::{prepare, refuse_example_keys, setup};
 use super::Step;
 use crate::commands::context;
 use crate::commands::domain::create_from_stick;
 use crate::out::Out;
+use crate::system;
 use asl_auth::{Dam, VerifiedDam};
 use asl_core::{Error, Kind, Result};
 use asl_host::keystick::KeyStick;
@@ -39,8 +40,14 @@ pub fn find(root: &Path, named: Option<&Profile>, ui: Ui, out: Out) -> Step<Plac
     let (keys_at, stick, profile) = loop {
         match stick_in(named, ui) {
             Ok(found) => break found,
-            Err(e) => ui.way_on(e, &[Way::Stick], out)?,
-        };
+            Err(e) => {
+                if ui.way_on(e, &[Way::Stick, Way::Prepare], out)? == Way::Prepare {
+                    // What could not be prepared was told, and this question comes again.
+                    let _ = prepare::run(ui, out);
+                    system::reset_stop();
+                }
+            }
+        }
     };
     let ui = Ui::new(profile.interactive);
     let (target, host, domain) = loop {

@@ -2,7 +2,7 @@
 
 use super::super::ui::Ui;
 use super::super::way::{Stop, Way};
-use super::super::{compare, session};
+use super::super::{compare, keyboard, session};
 use super::admission::{Asked, Road};
 use super::domain::Place;
 use super::Step;
@@ -47,7 +47,7 @@ pub fn load(place: &Place, ui: Ui, out: Out) -> Step<Keys> {
     };
     loop {
         let pin = asked.as_ref().map(|(pin, _)| pin);
-        match load_keys(place, pin, out) {
+        match load_keys(place, pin, ui, out) {
             Ok((session, petition)) => {
                 return Ok(Keys {
                     seal: session.seal,
@@ -127,6 +127,7 @@ fn host_to_ask(place: &Place, ui: Ui) -> Result<Option<(HostPin, Road)>> {
 fn load_keys(
     place: &Place,
     asked: Option<&HostPin>,
+    ui: Ui,
     out: Out,
 ) -> Result<(Session, Option<Petition>)> {
     let profile = &place.profile;
@@ -140,6 +141,9 @@ fn load_keys(
         });
     }
     let passphrase = session::find_passphrase(profile)?;
+    if passphrase.is_none() {
+        keyboard::choose(profile.keyboard.as_deref(), ui)?;
+    }
     let order = Order {
         stick: place.keys_at.path().to_path_buf(),
         passphrase_file: passphrase.as_ref().map(|p| p.file().to_path_buf()),

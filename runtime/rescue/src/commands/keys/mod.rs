@@ -56,7 +56,13 @@ pub fn key_json(key: &PublicKey) -> Value {
 /// # Errors
 /// `NotFound`, `Invalid`, and `Refused` for a kind that only the age tool opens.
 pub fn read_identity(path: &Path) -> Result<OpenIdentity> {
-    let bytes = zeroize::Zeroizing::new(files::read_limited(path, 64 << 10)?);
+    let bytes = files::read_limited(path, 64 << 10).map_err(|e| {
+        if e.kind() == Kind::NotFound {
+            return e.next("give the owner's identity file: `key generate` made it as owner.txt");
+        }
+        e
+    });
+    let bytes = zeroize::Zeroizing::new(bytes?);
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::new(Kind::Invalid, "read", path.display(), "it is not text"))?;
     OpenIdentity::parse(text)

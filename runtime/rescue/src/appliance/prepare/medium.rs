@@ -1,0 +1,152 @@
+//! A medium for keys: a stick that is there, one that is erased first, or a directory.
+
+use crate::appliance::disks::{self, Device};
+use crate::appliance::session::Place;
+use crate::appliance::ui::Ui;
+use asl_core::{Error, Kind, Result};
+use asl_host::keystick;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A way that is offered.
+enum Way {
+    /// It is mounted already.
+    Mounted(PathBuf),
+    /// Its file system is mounted for it.
+    Mount(Device),
+    /// It gets a new file system.
+    Erase(Device),
+    /// A directory is named.
+    Directory,
+    /// Looks for media again.
+    Look,
+}
+
+/// Asks for a medium; none where the person puts it off.
+///
+/// # Errors
+/// Of mounting or making the file system; `Interrupted` on Ctrl-C.
+pub fn choose(question: &str, at: &Path, ui: Ui) -> Result<Option<Place>> {
+    loop {
+        let (mut items, ways): (Vec<String>, Vec<Way>) = ways().into_iter().unzip();
+        items.push("Not now".into());
+        let chosen = ui.choose(question, &items, "interactive")?;
+        match chosen.and_then(|n| ways.into_iter().nth(n)) {
+            None => return Ok(None),
+            Some(Way::Look) => {}
+            Some(Way::Mounted(path)) => return Ok(Some(Place::directory(&path))),
+            Some(Way::Mount(device)) => return mount(&device, at).map(Some),
+            Some(Way::Erase(device)) => {
+                if let Some(device) = erase(&device, ui)? {
+                    return mount(&device, at).map(Some);
+                }
+            }
+            Some(Way::Directory) => {
+                let typed = ui.line("Which directory (it must be there)", "interactive")?;
+                if Path::new(&typed).is_dir() {
+                    return Ok(Some(Place::directory(Path::new(&typed))));
+                }
+                ui.say(&format!("{typed:?} is no directory."));
+            }
+        }
+    }
+}
+
+/// The ways there are now, key sticks first.
+fn ways() -> Vec<(String, Way)> {
+    // Without `lsblk` or the right to mount, a directory is what is left.
+    let all = disks::list().unwrap_or_default();
+    let may_mount = nix::unistd::geteuid().is_root();
+    let mut ways = Vec::new();
+    for device in &all {
+        let is_stick = device.label.as_deref() == Some(keystick::LABEL);
+        let mounted = device.mountpoints.iter().flatten().next();
+        if let (true, Some(path)) = (is_stick, mounted) {
+            let item = format!("{}  as it is, at {path}", device.describe());
+            ways.push((item, Way::Mounted(path.into())));
+        } else if is_stick && may_mount && device.is_free() {
+            let item = format!("{}  as it is", device.describe());
+            ways.push((item, Way::Mount(device.clone())));
+        }
+    }
+    for device in all.iter().filter(|d| may_mount && can_be_erased(d, &all)) {
+        let item = format!("{}  ERASED, a new file system is made", device.describe());
+        ways.push((item, Way::Erase(device.clone())));
+    }
+    ways.push(("A directory".into(), Way::Directory));
+    ways.push(("Look again".into(), Way::Look));
+    ways
+}
+
+/// Only what is plugged in is offered for erasing: a built-in disk is nobody's key stick.
+fn can_be_erased(device: &Device, all: &[Device]) -> bool {
+    let plugged_in = matches!(device.tran.as_deref(), Some("usb" | "mmc"));
+    let whole = matches!(device.kind.as_str(), "disk" | "loop");
+    let family = |d: &&Device| d.path == device.path || d.pkname.as_ref() == Some(&device.path);
+    whole && (plugged_in || device.kind == "loop") && all.iter().filter(family).all(Device::is_free)
+}
+
+/// Makes the file system, once the disk's name was typed.
+fn erase(device: &Device, ui: Ui) -> Result<Option<Device>> {
+    let name = device.path.file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    ui.say(&format!("{}\nEverything on it is lost.", device.describe()));
+    if !ui.typed(&format!("Type {name} to erase it"), &name, "interactive")? {
+        ui.say("That is not its name. Nothing was changed.");
+        return Ok(None);
+    }
+    let (fstype, options) = file_system();
+    disks::set_read_only(&device.path, false)?;
+    // Marks of what was there before would contradict the new file system.
+    tool("wipefs", &["--all", "--quiet"], device)?;
+    tool(&format!("mkfs.{fstype}"), &options, device)?;
+    Ok(Some(Device {
+        fstype: Some(fstype.into()),
+        label: Some(keystick::LABEL.into()),
+        ..device.clone()
+    }))
+}
+
+/// FAT, which any PC reads; ext4 where this machine's kernel has no driver for it.
+fn file_system() -> (&'static str, [&'static str; 5]) {
+    let loaded = || std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let known = || loaded().lines().any(|l| l.trim() == "vfat");
+    if !known() {
+        // Where it is a module that is not there, the list tells.
+        let _ = Command::new("modprobe").args(["-q", "vfat"]).status();
+    }
+    if known() {
+        ("vfat", ["-I", "-F", "32", "-n", keystick::LABEL])
+    } else {
+        ("ext4", ["-q", "-F", "-F", "-L", keystick::LABEL])
+    }
+}
+
+fn tool(program: &str, words: &[&str], device: &Device) -> Result<()> {
+    let failed = |why: &str| {
+        let why = format!("{program}: {why}");
+        let e = Error::new(
+            Kind::Io,
+            "make a file system on",
+            device.path.display(),
+            why,
+        );
+        e.next("the stick may be failing or write-protected; choose another")
+    };
+    let ended = Command::new(program)
+        .args(words)
+        .arg(&device.path)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|e| failed(&e.to_string()))?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    Err(failed(said.lines().last().unwrap_or("it failed")))
+}
+
+fn mount(device: &Device, at: &Path) -> Result<Place> {
+    let mounted = disks::mount_for_writing(device, at)?;
+    Ok(Place::mounted(device, at, vec![mounted]))
+}
