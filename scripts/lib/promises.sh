@@ -14,11 +14,13 @@ holds() {
 	kept=$((kept + 1))
 }
 
-# fails NAME WORDS COMMAND...: must fail, and say so in these words.
+# fails NAME WORDS COMMAND...: must fail, and say so in these words. Sets $failed_with to its code.
 fails() {
 	local name=$1 words=$2
 	shift 2
-	if ("$@") >"$temp/said" 2>&1; then die "holds, and should fail: $name" "a check that cannot fail"; fi
+	failed_with=0
+	("$@") >"$temp/said" 2>&1 || failed_with=$?
+	[ "$failed_with" -ne 0 ] || die "holds, and should fail: $name" "a check that cannot fail"
 	grep -qF -- "$words" "$temp/said" ||
 		{ cat "$temp/said" >&2 && die "fails without the words \"$words\": $name" "a bug in what is tested"; }
 	kept=$((kept + 1))

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A virtual machine for the tests and the demo: BIOS, CD or USB stick, disks, serial line.
+# A virtual machine for the tests and the demo: firmware, CD or USB stick, disks, serial line.
 # Sourced, never run; needs say, die and need of image/lib/common.sh. See qemu-drive for the
 # steps of the serial line. One machine is described at a time:
 #
@@ -46,17 +46,48 @@ choose_accel() {
 # vm_begin MEMORY_MIB [CPUS]
 vm_begin() {
 	qemu_need
-	vm_disks=0 vm_has_usb='' vm_has_net=''
+	vm_disks=0 vm_has_usb='' vm_has_net='' vm_monitor='' vm_clock=utc
 	vm_args=(-name asl -machine q35 -m "$1" -smp "${2:-2}" -no-reboot -display none -vga std
-		-rtc base=utc -device virtio-rng-pci)
+		-monitor none -device virtio-rng-pci)
 }
 
-# vm_iso ISO [cd|usb]: the boot medium; usb is the ISO written to a stick.
+# vm_clock BASE: what the machine's clock says at power-on: utc, or 2106-02-08T00:00:00.
+vm_clock() { vm_clock=$1; }
+
+# vm_firmware bios|uefi|secure DIR: secure is UEFI with Secure Boot on and the keys that PCs are
+# sold with; DIR gets the machine's own copy of the firmware's variables.
+vm_firmware() {
+	local code=OVMF_CODE_4M.fd vars=OVMF_VARS_4M.fd at=/usr/share/OVMF
+	case "$1" in
+	bios) return 0 ;;
+	uefi) ;;
+	secure)
+		code=OVMF_CODE_4M.ms.fd vars=OVMF_VARS_4M.ms.fd
+		vm_args+=(-machine smm=on -global cfi.pflash01.secure=on -global ICH9-LPC.disable_s3=1)
+		;;
+	*) die "vm_firmware: $1 is neither bios nor uefi nor secure" ;;
+	esac
+	need "$at/$code=ovmf"
+	cp "$at/$vars" "$2/vars.fd"
+	vm_args+=(-drive "if=pflash,unit=0,format=raw,readonly=on,file=$at/$code"
+		-drive "if=pflash,unit=1,format=raw,file=$2/vars.fd")
+}
+
+# vm_monitor DIR: a way to QEMU's monitor, for the steps "monitor" and "keys screen".
+vm_monitor() {
+	vm_monitor=$1/monitor
+	rm -f "$vm_monitor.in" "$vm_monitor.out"
+	mkfifo "$vm_monitor.in" "$vm_monitor.out"
+	vm_args+=(-chardev "pipe,id=monitor,path=$vm_monitor" -mon chardev=monitor)
+}
+
+# vm_iso ISO [cd|usb]: the boot medium; usb is the ISO written to a stick. The monitor pulls it
+# with "eject -f medium" or "device_del stick".
 vm_iso() {
 	local at
 	case "${2:-cd}" in
 	cd) at=ide-cd,bus=ide.0 ;;
-	usb) vm_usb; at=usb-storage,bus=xhci.0 ;;
+	usb) vm_usb; at=usb-storage,bus=xhci.0,id=stick ;;
 	*) die "vm_iso: $2 is neither cd nor usb" ;;
 	esac
 	vm_args+=(-drive "if=none,id=medium,format=raw,readonly=on,file.locking=off,file=$1"
@@ -121,14 +152,16 @@ vm_finish() {
 	[ -n "$vm_has_net" ] || vm_net none
 	local cpu=max,la57=off
 	[ "$vm_accel" != kvm ] || cpu=host
-	vm_command=(qemu-system-x86_64 -accel "$vm_accel" -cpu "$cpu" "${vm_args[@]}")
+	vm_command=(qemu-system-x86_64 -accel "$vm_accel" -cpu "$cpu" -rtc "base=$vm_clock" "${vm_args[@]}")
 }
 
-# vm_drive LOG STEPS SECONDS: runs the machine and the steps of the file STEPS on its serial line.
+# vm_drive LOG STEPS SECONDS: runs the machine and the steps of the file STEPS on its serial line
+# (signal=off: Ctrl-C is the guest's).
 # All that the line said is in LOG. 0 when every step came true; else 1, with the last lines.
 vm_drive() {
 	vm_finish
-	expect -f "$qemu_lib/qemu-drive" -- "$1" "$2" "$3" "${vm_command[@]}" -serial stdio -monitor none
+	ASL_QEMU_MONITOR=$vm_monitor expect -f "$qemu_lib/qemu-drive" -- "$1" "$2" "$3" \
+		"${vm_command[@]}" -chardev stdio,id=line,signal=off -serial chardev:line
 }
 
 # vm_terminal: runs the machine with its serial line in this terminal (Ctrl-A X ends it).

@@ -18,6 +18,7 @@ stage_table() {
 		static     20 the static binary: static, unwinds, runs in an empty root
 		reader      5 other people's tools read, check and bring back a domain
 		image      15 the bootable ISO
+		boots      12 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
 		promises   10 the ISO's promises, from inside a boot
 		demo       20 scripts/boot --auto --small: from power-on to a proven restore
 	TABLE
@@ -81,6 +82,7 @@ stage_checks() {
 stage_static() { scripts/build; }
 stage_reader() { scripts/tests/reader; }
 stage_image() { scripts/image; }
+stage_boots() { scripts/qemu-matrix --only 3,7; }
 stage_promises() { image/test-boot --log target/test/promises-serial.log target/asl-rescue.iso; }
 stage_demo() { scripts/boot --auto --small; }
 
