@@ -1,6 +1,7 @@
 //! Where the keys live: a directory, or a disk of their own.
 
-use super::{begin, medium, Begin};
+use super::medium::{self, Purpose};
+use super::{begin, Begin};
 use crate::appliance::session::Place;
 use crate::appliance::ui::Ui;
 use asl_core::{Error, Kind, Result};
@@ -37,6 +38,8 @@ pub fn choose(ui: Ui, begin_with: Begin) -> Result<Place> {
                 "{} is there, and holds no keys. Name a new directory.",
                 keys.display()
             ));
+        } else if medium::is_on_key_stick(keys) {
+            ui.say("That is a key stick, which is given away: secrets stay off it. Name another.");
         } else if !lasts(keys) {
             ui.say("That lies in this machine's memory: the keys are gone when the power goes.");
             if ui.typed(
@@ -60,7 +63,7 @@ fn ask(ui: Ui) -> Result<Place> {
     match typed.as_str() {
         "" => Ok(Place::directory(Path::new(USUAL))),
         "disk" => {
-            let chosen = medium::choose("Which disk shall hold your keys", Path::new(DISK_AT), ui)?;
+            let chosen = medium::choose(Purpose::Home, Path::new(DISK_AT), ui)?;
             let place = chosen.ok_or_else(|| {
                 Error::new(
                     Kind::NotFound,

@@ -1,4 +1,6 @@
 //! A medium for keys: a stick that is there, one that is erased first, or a directory.
+//!
+//! What is given away and what stays at home never share a medium.
 
 use crate::appliance::disks::{self, Device};
 use crate::appliance::session::Place;
@@ -7,6 +9,15 @@ use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What the medium is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The key stick, which is given away.
+    Stick,
+    /// The secrets, which stay.
+    Home,
+}
 
 /// A way that is offered.
 enum Way {
@@ -26,9 +37,13 @@ enum Way {
 ///
 /// # Errors
 /// Of mounting or making the file system; `Interrupted` on Ctrl-C.
-pub fn choose(question: &str, at: &Path, ui: Ui) -> Result<Option<Place>> {
+pub fn choose(purpose: Purpose, at: &Path, ui: Ui) -> Result<Option<Place>> {
+    let question = match purpose {
+        Purpose::Stick => "Where shall the key stick be written",
+        Purpose::Home => "Which disk shall hold the keys",
+    };
     loop {
-        let (mut items, ways): (Vec<String>, Vec<Way>) = ways().into_iter().unzip();
+        let (mut items, ways): (Vec<String>, Vec<Way>) = ways(purpose).into_iter().unzip();
         items.push("Not now".into());
         let chosen = ui.choose(question, &items, "interactive")?;
         match chosen.and_then(|n| ways.into_iter().nth(n)) {
@@ -53,7 +68,7 @@ pub fn choose(question: &str, at: &Path, ui: Ui) -> Result<Option<Place>> {
 }
 
 /// The ways there are now, key sticks first.
-fn ways() -> Vec<(String, Way)> {
+fn ways(purpose: Purpose) -> Vec<(String, Way)> {
     // Without `lsblk` or the right to mount, a directory is what is left.
     let all = disks::list().unwrap_or_default();
     let may_mount = nix::unistd::geteuid().is_root();
@@ -61,21 +76,50 @@ fn ways() -> Vec<(String, Way)> {
     for device in &all {
         let is_stick = device.label.as_deref() == Some(keystick::LABEL);
         let mounted = device.mountpoints.iter().flatten().next();
-        if let (true, Some(path)) = (is_stick, mounted) {
-            let item = format!("{}  as it is, at {path}", device.describe());
-            ways.push((item, Way::Mounted(path.into())));
-        } else if is_stick && may_mount && device.is_free() {
-            let item = format!("{}  as it is", device.describe());
-            ways.push((item, Way::Mount(device.clone())));
+        let as_it_is = match purpose {
+            Purpose::Stick => is_stick,
+            Purpose::Home => !is_stick && device.is_target() && mounted.is_none(),
+        };
+        match mounted {
+            Some(path) if as_it_is => {
+                let item = format!("{}  as it is, at {path}", device.describe());
+                ways.push((item, Way::Mounted(path.into())));
+            }
+            None if as_it_is && may_mount => {
+                let item = format!("{}  as it is", device.describe());
+                ways.push((item, Way::Mount(device.clone())));
+            }
+            _ => {}
         }
     }
-    for device in all.iter().filter(|d| may_mount && can_be_erased(d, &all)) {
-        let item = format!("{}  ERASED, a new file system is made", device.describe());
-        ways.push((item, Way::Erase(device.clone())));
+    if purpose == Purpose::Stick {
+        for device in all.iter().filter(|d| may_mount && can_be_erased(d, &all)) {
+            let item = format!("{}  ERASED, a new file system is made", device.describe());
+            ways.push((item, Way::Erase(device.clone())));
+        }
     }
     ways.push(("A directory".into(), Way::Directory));
     ways.push(("Look again".into(), Way::Look));
     ways
+}
+
+/// Whether a directory lies on a mounted key stick.
+pub fn is_on_key_stick(dir: &Path) -> bool {
+    let there = dir.ancestors().find_map(|p| {
+        let p = if p.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            p
+        };
+        p.canonicalize().ok()
+    });
+    let Some(there) = there else { return false };
+    let all = disks::list().unwrap_or_default();
+    let of_sticks = all
+        .iter()
+        .filter(|d| d.label.as_deref() == Some(keystick::LABEL))
+        .flat_map(|d| d.mountpoints.iter().flatten());
+    of_sticks.into_iter().any(|at| there.starts_with(at))
 }
 
 /// Only what is plugged in is offered for erasing: a built-in disk is nobody's key stick.

@@ -1,6 +1,6 @@
 //! The key stick: a medium is chosen, written and read back.
 
-use super::medium;
+use super::medium::{self, Purpose};
 use crate::appliance::ui::Ui;
 use crate::commands::keys::bundle::{self, Extras};
 use asl_core::Result;
@@ -10,8 +10,7 @@ const STICK_AT: &str = "/run/asl/key-stick";
 
 /// `key bundle`, onto a medium that the person chooses.
 pub fn write(keys: &Path, ui: Ui) -> Result<()> {
-    let question = "Where shall the key stick be written";
-    let Some(place) = medium::choose(question, Path::new(STICK_AT), ui)? else {
+    let Some(place) = medium::choose(Purpose::Stick, Path::new(STICK_AT), ui)? else {
         ui.say("No key stick was written. Later: `asl-host key bundle`, or come back here.");
         return Ok(());
     };
