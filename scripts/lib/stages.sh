@@ -17,6 +17,7 @@ stage_table() {
 		checks      5 the demo's checks fail when they should; write-usb erases what was meant
 		static     20 the static binary: static, unwinds, runs in an empty root
 		reader      5 other people's tools read, check and bring back a domain
+		remaster    5 the remaster's promises and refusals, on small ISOs in the official layout
 		image      15 the bootable ISO
 		boots      12 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
 		promises   10 the ISO's promises, from inside a boot
@@ -81,6 +82,7 @@ stage_checks() {
 }
 stage_static() { scripts/build; }
 stage_reader() { scripts/tests/reader; }
+stage_remaster() { install_needs "$top/image/needs" && image/test-remaster; }
 stage_image() { scripts/image; }
 stage_boots() { scripts/qemu-matrix --only 3,7; }
 stage_promises() { image/test-boot --log target/test/promises-serial.log target/asl-rescue.iso; }

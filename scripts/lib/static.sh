@@ -44,30 +44,55 @@ static_recipe() {
 }
 
 # static_environment TARGET_DIR: exports what cargo needs; sets $cargo_words.
+#
+# The same sources and toolchain give the same bytes in every folder and for every user. What
+# names a folder therefore reaches rustc by a wrapper, not by RUSTFLAGS: cargo hashes those into
+# the name of every symbol.
 static_environment() {
-	local dir=$1 flags registry upper
+	local dir=$1 flags upper
 	upper=${static_target//-/_}
 	upper=${upper^^}
 	export CARGO_TARGET_DIR=$dir
 	export "CC_${static_target//-/_}=musl-gcc"
 	# No position independence: `file` then says "statically linked", and no loader is asked for.
 	flags="-C target-feature=+crt-static -C relocation-model=static"
-	# Messages of a panic name the crate, not the folders of the machine that built it.
-	for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
-		[ ! -d "$registry" ] || flags="$flags --remap-path-prefix=${registry%/}=crates"
-	done
 	cargo_words=(--target "$static_target")
 	if [ "$toolchain" = debian ]; then
 		unwind_library "$dir/unwind"
 		export RUSTC=$rustc CARGO=$cargo RUSTC_BOOTSTRAP=1
 		export "CARGO_TARGET_${upper}_LINKER=musl-gcc"
 		# Debian's std has no C startup files of its own: musl-gcc's are used. -lgcc: __popcountdi2.
-		flags="$flags -C link-self-contained=no -L native=$dir/unwind -C link-arg=-lgcc"
+		flags="$flags -C link-self-contained=no -C link-arg=-lgcc"
 		# shellcheck disable=SC2054 # one word with a comma
 		cargo_words+=(-Zbuild-std=std,panic_unwind)
 	fi
-	export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"
+	rustc_wrapper "$dir"
+	export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" "RUSTC_WRAPPER=$dir/rustc-wrapper"
+	export "CFLAGS_${static_target//-/_}=-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=cargo -ffile-prefix-map=$dir=target"
 	unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+}
+
+# rustc_wrapper TARGET_DIR: runs rustc with the folders of this machine replaced by short names,
+# which messages of a panic then show; and tells it where the unwinder lies.
+rustc_wrapper() {
+	local registry maps=(--remap-path-prefix="$top=." --remap-path-prefix="$1=target")
+	for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+		[ ! -d "$registry" ] || maps+=(--remap-path-prefix="${registry%/}=crates")
+	done
+	mkdir -p "$1"
+	{
+		echo '#!/bin/bash'
+		printf 'case " $* " in *" --target %s "*) set -- "$@"' "$static_target"
+		printf ' %q' "${maps[@]}" "-Lnative=$1/unwind"
+		printf ' ;; esac\nexec "$@"\n'
+	} >"$1/rustc-wrapper.part"
+	chmod +x "$1/rustc-wrapper.part"
+	# Left as it was where nothing changed: cargo asks rustc anew after every change of it.
+	if cmp -s "$1/rustc-wrapper.part" "$1/rustc-wrapper"; then
+		rm "$1/rustc-wrapper.part"
+	else
+		mv "$1/rustc-wrapper.part" "$1/rustc-wrapper"
+	fi
 }
 
 # unwind_library DIR: libunwind.a, that is gcc's unwinder and what it misses in musl.

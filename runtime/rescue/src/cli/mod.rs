@@ -3,6 +3,7 @@
 
 mod admission;
 mod domain;
+mod image;
 mod keys;
 mod open;
 mod profile;
@@ -10,6 +11,7 @@ mod seal;
 
 pub use admission::{Admission, Lease};
 pub use domain::{Domain, PlainRoots};
+pub use image::Image;
 pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
 pub use open::{Log, Restore, Verify};
 pub use profile::Profile;
@@ -117,6 +119,9 @@ Examples:
   asl-host verify --domain alice.personal
   asl-host verify --domain alice.personal --identity owner.txt")]
     Verify(Verify),
+    /// Check the boot medium
+    #[command(subcommand)]
+    Image(Image),
     /// The short-lived child that holds the passphrase (used by the other commands)
     #[command(hide = true)]
     UnlockChild {

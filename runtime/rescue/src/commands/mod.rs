@@ -4,6 +4,7 @@ pub mod admission;
 pub mod dam;
 pub mod domain;
 pub mod host;
+mod image;
 pub mod keys;
 mod open;
 mod profile;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Log(verb) => done(open::log(root, verb, out)),
         Command::Profile(verb) => done(profile::profile(verb, out)),
         Command::Verify(args) => open::verify(root, &args, out),
+        Command::Image(verb) => image::run(verb, out),
         Command::UnlockChild { order } => done(unlock::child(&order)),
     }
 }
