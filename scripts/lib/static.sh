@@ -69,6 +69,8 @@ static_environment() {
 	rustc_wrapper "$dir"
 	export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" "RUSTC_WRAPPER=$dir/rustc-wrapper"
 	export "CFLAGS_${static_target//-/_}=-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=cargo -ffile-prefix-map=$dir=target"
+	# C sources may hold __DATE__ and __TIME__; the compiler takes this in their place.
+	export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
 	unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 }
 
