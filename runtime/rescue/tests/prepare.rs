@@ -300,3 +300,20 @@ fn prepare_needs_a_terminal_and_takes_no_profile() {
     rescue().words(["--profile", "x.toml"]).run().ends(2);
     assert_eq!(std::fs::read_dir(home.dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_rescuer_without_any_key_stick_can_make_one_there_and_go_on() {
+    let home = Home::new();
+    let profile = home.path("profile.toml");
+    std::fs::write(&profile, "interactive = true\n").unwrap();
+    let mut pty = home.start(&["--profile", profile.to_str().unwrap()]);
+    pty.choose("What now?", "There is none yet: prepare keys");
+    pty.expect("Prepare at home");
+    pty.expect("Which directory");
+    pty.send("\x03");
+    // Leaving it leads back to the rescue, not out of it.
+    pty.expect("What now?");
+    pty.expect("A shell");
+    drop(pty);
+    assert!(!home.keys().exists());
+}
