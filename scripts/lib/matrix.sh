@@ -36,19 +36,17 @@ values=('bios uefi secure' 'cd usb' 'screen serial' '1024 2048' 'user none'
 
 # pairs_missing: each pair of values, of two settings, that no boot of the matrix (standard input) has.
 pairs_missing() {
-	local rows i j a b
-	mapfile -t rows
-	for ((i = 0; i < ${#settings[@]}; i++)); do
-		for ((j = i + 1; j < ${#settings[@]}; j++)); do
-			for a in ${values[i]}; do
-				for b in ${values[j]}; do
-					printf '%s\n' "${rows[@]}" | awk -v i=$((i + 2)) -v j=$((j + 2)) -v a="$a" -v b="$b" \
-						'$i == a && $j == b { found = 1 } END { exit !found }' ||
-						echo "${settings[i]}=$a with ${settings[j]}=$b"
-				done
-			done
-		done
-	done
+	awk -v names="${settings[*]}" -v all="$(printf '%s;' "${values[@]}")" '
+		{ for (i = 2; i <= 8; i++) for (j = i + 1; j <= 8; j++) seen[i, $i, j, $j] = 1 }
+		END {
+			split(names, name, " ")
+			n = split(all, value, ";") - 1
+			for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) {
+				as = split(value[i], a, " "); bs = split(value[j], b, " ")
+				for (x = 1; x <= as; x++) for (y = 1; y <= bs; y++)
+					if (!((i + 1, a[x], j + 1, b[y]) in seen)) print name[i] "=" a[x] " with " name[j] "=" b[y]
+			}
+		}'
 }
 
 # --- the menu, as the ISO itself has it -----------------------------------------

@@ -79,6 +79,7 @@ stage_advisories() {
 stage_checks() {
 	scripts/tests/checks
 	scripts/tests/write-usb
+	scripts/tests/matrix
 }
 stage_static() { scripts/build; }
 stage_reader() { scripts/tests/reader; }
