@@ -21,6 +21,7 @@ stage_table() {
 		image      15 the bootable ISO
 		boots      12 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
 		promises   10 the ISO's promises, from inside a boot
+		targets    10 six file systems sealed into, filled and restored from, in a boot
 		demo       20 scripts/boot --auto --small: from power-on to a proven restore
 	TABLE
 }
@@ -87,6 +88,7 @@ stage_remaster() { install_needs "$top/image/needs" && image/test-remaster; }
 stage_image() { scripts/image; }
 stage_boots() { scripts/qemu-matrix --only 3,7; }
 stage_promises() { image/test-boot --log target/test/promises-serial.log target/asl-rescue.iso; }
+stage_targets() { scripts/test-targets --log target/test/targets-serial.log; }
 stage_demo() { scripts/boot --auto --small; }
 
 table=() passed=0 failed=0 stage_pid=

@@ -104,6 +104,7 @@ const TABLE: &[(&[Errno], Verdict)] = &[
             Errno::NOMEDIUM,
             Errno::SHUTDOWN,
             Errno::NOTCONN,
+            Errno::CONNABORTED,
         ],
         row(
             Kind::Io,

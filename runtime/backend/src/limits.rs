@@ -211,11 +211,12 @@ fn tried<D: Disk>(
     look(&mut limits, &d)?;
 
     disk.create(&b, 0o600)?;
-    limits.renames_new = spares(disk.rename_new(&a, &b))?;
-    limits.links = spares(disk.link(&a, &b))?;
-    if limits.links {
-        disk.link(&a, &c)?;
+    // That a taken name is spared may be the kernel's doing, so a free one is tried too.
+    limits.renames_new = spares(disk.rename_new(&a, &b))? && can(disk.rename_new(&a, &c))?;
+    if limits.renames_new {
+        disk.rename(&c, &a)?;
     }
+    limits.links = spares(disk.link(&a, &b))? && can(disk.link(&a, &c))?;
     disk.rename(&a, &b)?;
     limits.tells_case =
         matches!(disk.entry(&at.join("B")), Err(e) if e.kind() == ErrorKind::NotFound);
@@ -229,6 +230,14 @@ fn spares(outcome: io::Result<()>) -> io::Result<bool> {
         Err(e) if e.kind() == ErrorKind::Unsupported => Ok(false),
         Err(e) => Err(e),
         Ok(()) => Err(ErrorKind::Other.into()),
+    }
+}
+
+/// Whether a step is there.
+fn can(outcome: io::Result<()>) -> io::Result<bool> {
+    match outcome {
+        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

@@ -4,6 +4,7 @@ use super::context;
 use crate::cli;
 use crate::out::Out;
 use crate::system;
+use asl_backend::Limits;
 use asl_core::{Error, Kind, Result};
 use asl_host::admission::{Keeper, Petition};
 use asl_host::keystick::Signed;
@@ -17,6 +18,10 @@ use std::time::Duration;
 pub fn init(path: &Path, out: Out) -> Result<()> {
     let root = HostRoot::init(path, &context(), KeptKey::Plain)?;
     let key = root.public_key();
+    let limits = Limits::probe(path)?;
+    for words in limits.words() {
+        out.note(&words);
+    }
     let text = format!(
         "Made the root at {}.\nThis host's key:   {}\nThis host's words: {}\n\
          Put the roots you trust into {}, edit {}, then run `asl-host serve`.",
@@ -26,7 +31,7 @@ pub fn init(path: &Path, out: Out) -> Result<()> {
         root.layout().trusted_roots().display(),
         root.layout().host_policy().display(),
     );
-    out.result(&text, &json!({ "root": path, "host": root.id().to_string(), "key": key.to_openssh(""), "words": key.words() }))
+    out.result(&text, &json!({ "root": path, "host": root.id().to_string(), "key": key.to_openssh(""), "words": key.words(), "limits": limits }))
 }
 
 pub fn status(path: &Path, out: Out) -> Result<()> {

@@ -118,6 +118,11 @@ impl Pty {
         mode.local_flags.contains(LocalFlags::ECHO)
     }
 
+    /// Sends a signal to the program.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        super::signal(&self.child, signal);
+    }
+
     /// Waits for the end; gives the exit code and all that was printed.
     #[track_caller]
     pub fn end(mut self) -> (i32, String) {

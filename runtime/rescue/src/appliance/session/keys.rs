@@ -77,7 +77,7 @@ pub fn mail_on_stick(
     let device = find_stick(ui)?;
     let mount = disks::mount_for_writing(&device, Path::new(KEYS_AT))?;
     let worked = work(&mount.path().join(MAIL));
+    // The stick is protected again with that.
     let unmounted = mount.unmount();
-    disks::set_read_only(&device.path, true)?;
     worked.and(unmounted)
 }

@@ -1,0 +1,157 @@
+//! Real file systems on loop devices, unmounted and let go with the test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Runs a tool and fails by its name where that is missing.
+#[track_caller]
+pub fn tool(words: &[&str]) -> String {
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    let output = output.unwrap_or_else(|e| panic!("THIS TEST NEEDS {}: {e}", words[0]));
+    assert!(
+        output.status.success(),
+        "{words:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A loop device over a file of its own.
+pub struct Disk {
+    pub device: PathBuf,
+    image: PathBuf,
+}
+
+impl Disk {
+    pub fn new(image: &Path, megabytes: u64) -> Disk {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "THIS TEST MUST RUN AS ROOT: it makes loop devices and mounts"
+        );
+        let file = std::fs::File::create(image).unwrap();
+        file.set_len(megabytes << 20).unwrap();
+        let device = tool(&["losetup", "--find", "--show", &image.display().to_string()]);
+        Disk {
+            device: device.into(),
+            image: image.to_owned(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.device.to_str().unwrap()
+    }
+
+    /// Makes a file system with a label.
+    pub fn format(self, fstype: &str, label: &str) -> Disk {
+        let mkfs = format!("mkfs.{fstype}");
+        let words: &[&str] = match fstype {
+            "ntfs" => &["mkntfs", "-Q", "-F", "-q", "-L", label],
+            "exfat" | "ext4" | "ext2" | "xfs" | "btrfs" => &[&mkfs, "-L", label],
+            other => panic!("no {other} here"),
+        };
+        let mut words = words.to_vec();
+        words.push(self.name());
+        tool(&words);
+        self
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
+        let _ = std::fs::remove_file(&self.image);
+    }
+}
+
+/// A mounted file system; this machine's kernel need have no driver for NTFS and exFAT.
+pub struct Volume {
+    pub at: PathBuf,
+    pub driver: Option<Child>,
+    pub disk: Disk,
+    fstype: &'static str,
+}
+
+impl Volume {
+    pub fn new(dir: &Path, fstype: &'static str, at: &Path) -> Volume {
+        let megabytes = match fstype {
+            "xfs" => 320,
+            "btrfs" => 160,
+            _ => 80,
+        };
+        let disk = Disk::new(&dir.join(format!("{fstype}.img")), megabytes);
+        let mut medium = Volume {
+            at: at.to_owned(),
+            driver: None,
+            disk: disk.format(fstype, "ASL-TARGET"),
+            fstype,
+        };
+        medium.mount();
+        medium
+    }
+
+    pub fn mount(&mut self) {
+        std::fs::create_dir_all(&self.at).unwrap();
+        let (device, at) = (self.disk.name(), self.at.to_str().unwrap());
+        let driver = match self.fstype {
+            "ntfs" => Some(("ntfs-3g", "norecover,umask=0077,no_detach")),
+            "exfat" => Some(("mount.exfat-fuse", "umask=0077")),
+            _ => None,
+        };
+        let Some((driver, options)) = driver else {
+            tool(&["mount", device, at]);
+            return;
+        };
+        let mut command = Command::new(driver);
+        if driver == "mount.exfat-fuse" {
+            command.arg("-d"); // stays in the foreground
+        }
+        command.args(["-o", options, device, at]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn();
+        self.driver = Some(child.unwrap_or_else(|e| panic!("THIS TEST NEEDS {driver}: {e}")));
+        super::wait_for(driver, || is_mounted(&self.at));
+    }
+
+    pub fn unmount(&mut self) {
+        tool(&["umount", self.at.to_str().unwrap()]);
+        if let Some(mut driver) = self.driver.take() {
+            driver.wait().unwrap();
+        }
+    }
+
+    /// Fills it until not one byte fits any more.
+    pub fn fill(&self) -> PathBuf {
+        use std::io::Write;
+        let path = self.at.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let chunk = vec![0xa5; 1 << 20];
+        let mut size = chunk.len();
+        while size > 0 {
+            match file.write(&chunk[..size]) {
+                Ok(n) if n > 0 => {}
+                _ => size /= 2,
+            }
+            // What is only promised is asked for.
+            if size < 4096 || file.sync_data().is_err() {
+                size /= 2;
+            }
+        }
+        path
+    }
+}
+
+fn is_mounted(at: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|l| l.split(' ').nth(1) == at.to_str())
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let at = self.at.clone();
+        let _ = Command::new("umount").arg("-l").arg(at).output();
+        if let Some(mut driver) = self.driver.take() {
+            let _ = driver.wait();
+        }
+    }
+}
