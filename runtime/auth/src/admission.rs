@@ -96,6 +96,11 @@ pub struct AdmitInput<'a> {
     pub state: DomainState,
     /// Bytes promised by the leases in force here, this domain's own apart.
     pub promised_bytes: u64,
+    /// Other domains here of which no root is trusted.
+    pub strangers: u32,
+    /// What the keeper has decided for this one request, in place of the policy's outcome. It lifts
+    /// no other rule but the number of strangers.
+    pub ruling: Option<AdmissionResult>,
 }
 
 /// Decides on a request for admission: schema, signatures, threshold, chain, validity, policy.
@@ -132,10 +137,10 @@ fn consider(input: &AdmitInput<'_>) -> Result<Considered> {
     let policy = input.policy;
     let roots = dam.dam().roots.keys();
     let known = roots.iter().any(|k| input.trusted_roots.contains(k));
-    let (outcome, who) = if known {
-        (policy.known_roots, "its root is trusted here")
-    } else {
-        (policy.unknown_roots, "none of its roots is trusted here")
+    let (outcome, who) = match input.ruling {
+        Some(ruling) => (ruling, "the keeper of this host decided so"),
+        None if known => (policy.known_roots, "its root is trusted here"),
+        None => (policy.unknown_roots, "none of its roots is trusted here"),
     };
     if !policy.takes_label(&dam.genesis().label) {
         return Err(no("policy takes no domain of this label"));
@@ -144,15 +149,25 @@ fn consider(input: &AdmitInput<'_>) -> Result<Considered> {
         return Err(no("policy takes only encrypted domains"));
     }
     match outcome {
+        AdmissionResult::Rejected if input.ruling.is_some() => return Err(no(who)),
         AdmissionResult::Rejected => return Err(no(&format!("policy rejects it: {who}"))),
+        _ if !known && input.ruling.is_none() && input.strangers >= policy.strangers => {
+            let most = policy.strangers;
+            return Err(no(&format!(
+                "this host keeps {most} domains without a trusted root and takes no more"
+            )));
+        }
         AdmissionResult::Deferred => {
-            let reason = format!("the keeper of this host decides later: {who}");
+            let reason = match input.ruling {
+                Some(_) => who.to_string(),
+                None => format!("the keeper of this host decides later: {who}"),
+            };
             return Ok((outcome, reason, None));
         }
         AdmissionResult::Accepted | AdmissionResult::AcceptedLimited => {}
     }
     if !dam.dam().policy.outcomes.contains(&outcome) {
-        let why = format!("policy offers {outcome}, which the domain does not accept");
+        let why = format!("this host offers {outcome}, which the domain does not accept");
         return Err(no(&why));
     }
     if outcome == AdmissionResult::Accepted {
@@ -208,21 +223,22 @@ pub fn check_decision(
     pinned: &PublicKey,
     request: &[u8],
 ) -> Result<Decision> {
-    let refuse = |why| {
-        Err(Error::new(
-            Kind::Refused,
-            "believe",
-            "admission decision",
-            why,
-        ))
-    };
-    let read = Decision::decode(decision)?;
+    let refuse =
+        |why, next| Err(Error::new(Kind::Refused, "believe", "admission decision", why).next(next));
+    let again = "nothing of it was recorded; ask the host's keeper for the decision once more";
+    let read = Decision::decode(decision).map_err(|e| e.next(again))?;
     if read.host != pinned.id() {
-        return refuse("another host decided");
+        return refuse(
+            "another host decided",
+            "take the decision of the host that was asked; or pin the other host and ask it",
+        );
     }
     if read.request != Digest::of(request) {
-        return refuse("it answers another request");
+        return refuse(
+            "it answers another request",
+            "take the decision that belongs to this request, or ask again",
+        );
     }
-    cose::verify(Decision::KIND, decision, signature, &[*pinned])?;
+    cose::verify(Decision::KIND, decision, signature, &[*pinned]).map_err(|e| e.next(again))?;
     Ok(read)
 }

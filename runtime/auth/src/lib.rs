@@ -7,6 +7,7 @@
 //! (architecture.md, "The floors"). This floor never sees block bytes or store paths.
 
 pub mod admission;
+pub mod code;
 pub mod cose;
 pub mod document;
 pub mod epoch;

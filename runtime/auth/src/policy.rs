@@ -17,6 +17,9 @@ known_roots = "ACCEPTED_LIMITED"
 unknown_roots = "REJECTED"
 # Labels of the domains that are taken in: whole labels, or a beginning and "*".
 labels = ["*"]
+# The most domains without a known root that are kept here at once, whatever their outcome was;
+# a rejected one does not count.
+strangers = 64
 # Take only domains whose every block is an age file.
 encryption_only = true
 
@@ -42,6 +45,8 @@ pub struct HostPolicy {
     pub unknown_roots: AdmissionResult,
     /// The labels that are taken in; a pattern ends in `*` or is a whole label.
     pub labels: Vec<String>,
+    /// Domains without a trusted root that are kept here at most.
+    pub strangers: u32,
     /// Only encrypted domains are taken in.
     pub encryption_only: bool,
     /// Bytes of one lease at most.
@@ -74,6 +79,7 @@ struct RawAdmission {
     known_roots: Spanned<String>,
     unknown_roots: Spanned<String>,
     labels: Vec<Spanned<String>>,
+    strangers: u32,
     encryption_only: bool,
 }
 
@@ -192,6 +198,7 @@ impl HostPolicy {
                 .into_iter()
                 .map(Spanned::into_inner)
                 .collect(),
+            strangers: raw.admission.strangers,
             encryption_only: raw.admission.encryption_only,
             max_bytes: page.amount(&lease.max_bytes, BYTES, u64::MAX)?,
             total_bytes: page.amount(&lease.total_bytes, BYTES, u64::MAX)?,
@@ -231,6 +238,7 @@ mod tests {
         assert_eq!((p.max_bytes, p.total_bytes), (64 << 30, 256 << 30));
         assert_eq!((p.max_seconds, p.grace_s), (30 * 86400, 7 * 86400));
         assert!(p.encryption_only && p.renewable);
+        assert_eq!(p.strangers, 64);
         assert!(p.takes_label(&"anything".parse().unwrap()));
     }
 
@@ -241,21 +249,22 @@ mod tests {
             ("\"REJECTED\"", "\"MAYBE\"", 9, "not ACCEPTED"),
             ("[\"*\"]", "[\"a*b\"]", 11, "not a label"),
             ("[\"*\"]", "[\"\"]", 11, "not a label"),
-            ("\"64 GiB\"", "\"64 GB\"", 17, "KiB"),
-            ("\"64 GiB\"", "0", 17, "zero or too large"),
-            ("\"64 GiB\"", "-5", 17, ""),
-            ("\"256 GiB\"", "\"99999999999 TiB\"", 18, "KiB"),
-            ("\"30 days\"", "\"99999999 days\"", 20, "zero or too large"),
-            ("\"30 days\"", "\"a month\"", 20, "hours"),
+            ("strangers = 64", "strangers = -1", 14, ""),
+            ("\"64 GiB\"", "\"64 GB\"", 20, "KiB"),
+            ("\"64 GiB\"", "0", 20, "zero or too large"),
+            ("\"64 GiB\"", "-5", 20, ""),
+            ("\"256 GiB\"", "\"99999999999 TiB\"", 21, "KiB"),
+            ("\"30 days\"", "\"99999999 days\"", 23, "zero or too large"),
+            ("\"30 days\"", "\"a month\"", 23, "hours"),
             (
                 "after-grace\"\n",
                 "never\"\n",
-                24,
+                27,
                 "after-grace or by-keeper",
             ),
-            ("renewable = true", "renewable = 1", 25, ""),
-            ("max_bytes", "max_byte", 17, "max_byte"),
-            ("grace = ", "grace == ", 22, ""),
+            ("renewable = true", "renewable = 1", 28, ""),
+            ("max_bytes", "max_byte", 20, "max_byte"),
+            ("grace = ", "grace == ", 25, ""),
         ] {
             let text = DEFAULT_POLICY.replacen(from, to, 1);
             assert_ne!(text, DEFAULT_POLICY, "{from}");

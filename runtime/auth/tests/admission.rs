@@ -61,6 +61,46 @@ fn policy_decides_what_known_and_unknown_roots_get() {
 }
 
 #[test]
+fn the_keepers_ruling_takes_the_place_of_the_policys_outcome_and_of_no_other_rule() {
+    let mut c = Case::new();
+    c.trusted.clear();
+    c.strangers = c.policy.strangers;
+    for (ruling, lease) in [
+        (AdmissionResult::AcceptedLimited, true),
+        (AdmissionResult::Accepted, false),
+        (AdmissionResult::Deferred, false),
+    ] {
+        c.ruling = Some(ruling);
+        let d = c.admit();
+        assert_eq!((d.outcome, d.lease.is_some()), (ruling, lease));
+        assert!(d.reason.contains("the keeper of this host decided"));
+    }
+    c.ruling = Some(AdmissionResult::AcceptedLimited);
+    let asked = c.admit().lease.unwrap();
+    assert_eq!(asked.storage_bytes, 10 << 30);
+    c.policy.labels = vec!["bob".into()];
+    assert!(c.rejected().contains("label"));
+    c.policy.labels = vec!["*".into()];
+    c.promised = c.policy.total_bytes;
+    assert!(c.rejected().contains("no room"));
+    c.request_sig = vec![0xa0];
+    c.rejected();
+}
+
+#[test]
+fn strangers_beyond_the_number_are_refused_and_known_roots_are_not() {
+    let mut c = Case::new();
+    c.strangers = u32::MAX;
+    assert_eq!(c.admit().outcome, AdmissionResult::AcceptedLimited);
+    c.trusted.clear();
+    c.policy.unknown_roots = AdmissionResult::AcceptedLimited;
+    c.strangers = c.policy.strangers - 1;
+    assert_eq!(c.admit().outcome, AdmissionResult::AcceptedLimited);
+    c.strangers += 1;
+    assert!(c.rejected().contains("keeps 64 domains"));
+}
+
+#[test]
 fn a_plain_domain_is_taken_where_policy_allows_it() {
     let mut c = Case::with_dam(&dam_of(&genesis(false)));
     c.policy.encryption_only = false;

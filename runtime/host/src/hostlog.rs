@@ -137,6 +137,9 @@ pub enum HostRecord {
     },
 }
 
+/// Why a domain is suspended whose lease has ended.
+pub const LEASE_OVER: &str = "its lease has expired";
+
 /// A lease as this host holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeaseRecord {
@@ -174,6 +177,13 @@ impl LeaseRecord {
             boot,
             seen_ns: decision.time.unix_ns,
         })
+    }
+
+    /// When the grace after the end is over, by the granting host's clock.
+    pub fn grace_ends_ns(&self) -> i64 {
+        let grace = i64::try_from(self.terms.grace_s).unwrap_or(i64::MAX);
+        let grace = grace.saturating_mul(1_000_000_000);
+        self.terms.expires_at.unix_ns.saturating_add(grace)
     }
 
     /// The time that evidence supports: the granting host's signed time, and what has passed in

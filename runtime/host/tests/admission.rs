@@ -68,10 +68,14 @@ fn the_same_request_again_has_the_same_decision_to_the_byte() {
     let petition = owner.petition(&host.root(), 1);
     let first = host.keeper().admit(&petition).unwrap();
     let before = files(&host.path());
-    // Much later, by another process: an old request sent again stretches nothing.
-    host.clock.advance(Duration::from_secs(20 * 86_400));
+    // Later, by another process: an old request sent again stretches nothing.
+    host.clock.advance(Duration::from_secs(5 * 86_400));
     assert_eq!(host.keeper().admit(&petition).unwrap(), first);
     assert_eq!(files(&host.path()), before);
+    // Nor does it bring back what has ended.
+    host.clock.advance(Duration::from_secs(20 * 86_400));
+    assert_eq!(host.keeper().admit(&petition).unwrap(), first);
+    assert_eq!(host.domain(&owner).state(), DomainState::Suspended);
 }
 
 #[test]
@@ -328,6 +332,8 @@ fn a_crash_while_recording_wedges_neither_the_same_request_nor_the_next() {
             previous: host.domain(&owner).dam(),
             state: DomainState::Courtesy,
             promised_bytes: 0,
+            strangers: 0,
+            ruling: None,
         })
         .encode();
         let key = host.root().identity(None).unwrap();

@@ -385,3 +385,93 @@ fn two_threads_under_one_lease_do_not_share_the_same_last_bytes() {
         handle.head().stored_bytes
     );
 }
+
+#[test]
+fn a_root_begun_before_the_end_is_ended_after_it_and_nothing_new_is_begun() {
+    let all = admitted(1 << 30, 7 * DAY_S, 9);
+    let handle = all.home.open_to_seal(&all.owner, LeaseScope::Both).unwrap();
+    handle.begin_root().unwrap();
+    put(&handle, 1, 50_000).unwrap();
+    all.home.clock.advance(Duration::from_secs(8 * DAY_S));
+    // No more goes in, but what is in is named.
+    let e = put(&handle, 2, 50_000).unwrap_err();
+    assert!(
+        e.why().contains("expired, which makes its state SUSPENDED"),
+        "{e}"
+    );
+    handle.finish_root(b"the root").unwrap();
+    assert_eq!(kind_of(handle.finish_root(b"another")), Kind::Refused);
+    assert_eq!(kind_of(handle.begin_root()), Kind::Refused);
+    assert_eq!(
+        kind_of(handle.snapshot(None, ReadBack::Skipped, 0)),
+        Kind::Refused
+    );
+    drop(handle);
+    let reader = all.home.open_to_read(&all.owner).unwrap();
+    assert_eq!(reader.current().roots.len(), 1);
+    let piece = random(1, 50_000);
+    let id = reader.chunk_id(&piece).unwrap();
+    assert_eq!(reader.get_piece(&id).unwrap(), piece);
+}
+
+/// On the host that granted it a lease counts whatever the scope, by that host's own clock.
+#[test]
+fn at_the_host_that_granted_it_a_lease_ends_by_the_hosts_clock_and_suspends() {
+    use asl_auth::DomainState;
+    let (host, owner) = (Host::new(1), Owner::new(7));
+    host.trust(&owner);
+    owner
+        .create_on(&host, asl_host::capability::Place::Home)
+        .unwrap();
+    let petition = owner.petition_for(&host.root(), 1, 400_000, DAY_S, 1);
+    host.keeper().admit(&petition).unwrap();
+    let handle = host.open_to_seal(&owner, LeaseScope::Remote).unwrap();
+    seal_something(&handle, 1);
+    assert_eq!(kind_of(put(&handle, 2, 1 << 20)), Kind::Refused);
+    host.clock.set_wall_ns(NOW + 2 * DAY);
+    let e = put(&handle, 3, 100).unwrap_err();
+    assert!(e.why().contains("expired"), "{e}");
+    drop(handle);
+    assert_eq!(host.domain(&owner).state(), DomainState::Suspended);
+    host.clock.set_wall_ns(NOW);
+    let e = host.open_to_seal(&owner, LeaseScope::Remote).err().unwrap();
+    assert!(e.why().contains("SUSPENDED"), "{e}");
+    assert!(e.what_next().contains("admission request"), "{e:?}");
+    host.open_to_read(&owner).unwrap();
+}
+
+#[test]
+fn a_dam_that_has_expired_ends_sealing_only_where_the_time_is_evidenced() {
+    let (home, keeper, mut owner) = (Host::new(1), Host::new(2), Owner::new(7));
+    let mut dam = owner.decoded();
+    dam.not_after = Some(asl_core::Timestamp::claimed(NOW + 3 * DAY));
+    owner.dam = sign_dam(&dam, &owner.root);
+    owner
+        .create_on(&home, asl_host::capability::Place::Home)
+        .unwrap();
+    keeper.trust(&owner);
+    let seal = || home.open_to_seal(&owner, LeaseScope::Remote).map(drop);
+    // Whatever a clock that nobody vouches for says.
+    for wall in [0, NOW + 4 * DAY, YEAR_2106] {
+        home.clock.set_wall_ns(wall);
+        seal().unwrap();
+    }
+    let petition = owner.petition_for(&keeper.root(), 1, 1 << 30, 7 * DAY_S, 9);
+    let decision = keeper.keeper().admit(&petition).unwrap();
+    apply(&home, &owner, &keeper, &petition, &decision).unwrap();
+    home.clock.advance(Duration::from_secs(2 * DAY_S));
+    seal().unwrap();
+    // The host's signed time and what has passed since say that it is over.
+    home.clock.advance(Duration::from_secs(2 * DAY_S));
+    home.clock.set_wall_ns(0);
+    let e = seal().unwrap_err();
+    assert_eq!(e.kind(), Kind::Refused);
+    assert_eq!(e.to_string(), "cannot use DAM: it has expired");
+    assert!(e.what_next().contains("sign a new DAM"), "{e:?}");
+    home.open_to_read(&owner).unwrap();
+    // The host judges by its own clock.
+    keeper.clock.set_wall_ns(NOW + 4 * DAY);
+    let late = keeper.keeper().admit(&owner.petition(&keeper.root(), 2));
+    let late = asl_auth::Decision::decode(&late.unwrap().bytes).unwrap();
+    assert_eq!(late.reason, "cannot use DAM: it has expired");
+}

@@ -6,6 +6,7 @@ mod commands;
 mod out;
 mod progress;
 mod prompt;
+mod qr;
 mod system;
 mod unlock;
 

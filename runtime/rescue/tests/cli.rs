@@ -52,6 +52,7 @@ fn every_commands_help_has_an_example_that_begins_with_it() {
         "serve",
         "rescue",
         "domain create",
+        "domain list",
         "domain show",
         "key generate",
         "key show",
@@ -69,6 +70,8 @@ fn every_commands_help_has_an_example_that_begins_with_it() {
         "admission request",
         "admission submit",
         "admission decide",
+        "admission list",
+        "admission show",
         "admission apply",
         "lease show",
         "ingest",
@@ -161,7 +164,8 @@ fn an_error_is_one_json_object_with_message_next_and_exit() {
     assert_eq!(twice["status"], "STORE_EXISTS");
     for words in [
         &["domain", "show"][..],
-        &["lease", "show"],
+        &["lease", "show", "--domain", "nobody"],
+        &["admission", "show"],
         &["log", "verify"],
         &["snapshot", "list", "--domain", "nobody"],
         &["verify"],

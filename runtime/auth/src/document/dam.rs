@@ -347,11 +347,18 @@ impl VerifiedDam {
         if self.dam.not_before.is_some_and(|t| now.unix_ns < t.unix_ns) {
             return refuse("it is not valid yet", "check the clock, or wait");
         }
-        if self.dam.not_after.is_some_and(|t| now.unix_ns >= t.unix_ns) {
-            return refuse(
-                "it has expired",
-                "check the clock, or have the root keys sign a new DAM",
-            );
+        self.check_end(now.unix_ns)
+    }
+
+    /// Judges the DAM's stated end alone, by a time that has passed for certain.
+    ///
+    /// # Errors
+    /// `Refused` where it is no longer valid.
+    pub fn check_end(&self, passed_ns: i64) -> Result<()> {
+        if self.dam.not_after.is_some_and(|t| passed_ns >= t.unix_ns) {
+            let why = "it has expired";
+            return Err(Error::new(Kind::Refused, "use", "DAM", why)
+                .next("check the clock, or have the root keys sign a new DAM"));
         }
         Ok(())
     }

@@ -137,6 +137,8 @@ pub struct Case {
     pub previous: Option<VerifiedDam>,
     pub state: DomainState,
     pub promised: u64,
+    pub strangers: u32,
+    pub ruling: Option<AdmissionResult>,
 }
 
 impl Case {
@@ -162,6 +164,8 @@ impl Case {
             previous: None,
             state: DomainState::Unrecognized,
             promised: 0,
+            strangers: 0,
+            ruling: None,
         }
     }
 
@@ -184,6 +188,8 @@ impl Case {
             previous: self.previous.as_ref(),
             state: self.state,
             promised_bytes: self.promised,
+            strangers: self.strangers,
+            ruling: self.ruling,
         });
         // Whatever comes in, what goes out is a document the other side can read.
         let bytes = decision.encode();

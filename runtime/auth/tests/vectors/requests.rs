@@ -96,6 +96,36 @@ pub fn requests() -> Vec<Vector> {
                 Case::with_dam(&d).rejected()
             },
         ),
+        case(
+            "one stranger too many",
+            "domains without a trusted root and takes no more",
+            || {
+                let mut c = Case::new();
+                c.trusted.clear();
+                c.policy.unknown_roots = AdmissionResult::Deferred;
+                c.strangers = c.policy.strangers;
+                c.rejected()
+            },
+        ),
+        case(
+            "rejected by the keeper, whom policy would have let in",
+            "the keeper of this host decided so",
+            || {
+                let mut c = Case::new();
+                c.ruling = Some(AdmissionResult::Rejected);
+                c.rejected()
+            },
+        ),
+        case(
+            "revoked, whatever the keeper decides for one request",
+            "admit the domain: the domain is revoked",
+            || {
+                let mut c = Case::new();
+                c.state = DomainState::Revoked;
+                c.ruling = Some(AdmissionResult::Accepted);
+                c.rejected()
+            },
+        ),
         case("no room", "no room left", || {
             let mut c = Case::new();
             c.promised = c.policy.total_bytes;

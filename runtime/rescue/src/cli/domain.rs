@@ -40,6 +40,9 @@ Examples:
         #[command(flatten)]
         roots: PlainRoots,
     },
+    /// List the domains here: state, bytes, snapshots, lease left, last seen
+    #[command(after_help = "Example:\n  asl-host domain list --json")]
+    List,
     /// Show a domain: state, lease, log head, snapshots
     #[command(after_help = "Example:\n  asl-host domain show --domain alice.personal")]
     Show {

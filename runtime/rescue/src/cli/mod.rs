@@ -9,7 +9,7 @@ mod open;
 mod profile;
 mod seal;
 
-pub use admission::{Admission, Lease};
+pub use admission::{Admission, Decide, Lease};
 pub use domain::{Domain, PlainRoots};
 pub use image::Image;
 pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
@@ -79,7 +79,7 @@ Examples:
   asl-host rescue --prepare
   asl-host rescue --profile profiles/demo.toml")]
     Rescue(Rescue),
-    /// Create and show domains
+    /// Create, list and show domains
     #[command(subcommand)]
     Domain(Domain),
     /// Make and check keys and the key stick
@@ -88,10 +88,10 @@ Examples:
     /// Write, sign and check a Domain Authority Manifest
     #[command(subcommand)]
     Dam(Dam),
-    /// Ask for, decide and apply admission
+    /// Ask for, decide, list and apply admission
     #[command(subcommand)]
     Admission(Admission),
-    /// Show the lease a domain holds
+    /// Show the leases that domains hold
     #[command(subcommand)]
     Lease(Lease),
     /// Seal a directory tree into a domain

@@ -1,7 +1,7 @@
-//! `domain` and `lease`: what there is and what it may do.
+//! `domain`: what there is and what it may do.
 
 use super::{context, open_domain};
-use crate::cli::{Domain as DomainVerb, Lease, PlainRoots};
+use crate::cli::{Domain as DomainVerb, PlainRoots};
 use crate::out::{size, time, Out};
 use asl_auth::{Genesis, PublicKey, RootSet, SigningKey, StoreParams};
 use asl_core::{Error, Kind, Result, Timestamp};
@@ -36,6 +36,7 @@ pub fn domain(root: &Path, verb: DomainVerb, out: Out) -> Result<()> {
                     .next("give --stick DIR, or --label NAME --plain"),
             )
         }
+        DomainVerb::List => list(root, out),
         DomainVerb::Show { which } => say_domain(&open_domain(root, &which)?.1, out),
     }
 }
@@ -122,45 +123,69 @@ fn say_domain(domain: &Domain, out: Out) -> Result<()> {
     out.result(&text, &view)
 }
 
-pub fn lease(root: &Path, Lease::Show { which }: Lease, out: Out) -> Result<()> {
-    let (_, domain) = open_domain(root, &which)?;
-    let state = domain.state();
-    let Some(lease) = domain.lease() else {
-        return out.result(
-            &format!(
-                "Domain {} has no lease; its state here is {state}.",
-                domain.id()
-            ),
-            &json!({ "domain_id": domain.id().to_string(), "state": state.code(), "lease": null }),
-        );
+fn list(root: &Path, out: Out) -> Result<()> {
+    let root = HostRoot::open(root)?;
+    let (mut text, mut rows) = (String::new(), Vec::new());
+    for id in root.domains()? {
+        match Domain::open(&root, &id) {
+            Ok(domain) => {
+                let row = row_of(&root, &domain);
+                text.push_str(&line_of(&row));
+                rows.push(row);
+            }
+            // One damaged domain hides no other.
+            Err(e) => {
+                text.push_str(&format!("{:32} unreadable: {e}\n", id.to_string()));
+                rows.push(json!({ "domain_id": id.to_string(), "error": e.to_string(), "next": e.what_next() }));
+            }
+        }
+    }
+    if rows.is_empty() {
+        text.push_str("No domains.");
+    }
+    out.result(&text, &json!({ "domains": rows }))
+}
+
+fn row_of(root: &HostRoot, domain: &Domain) -> Value {
+    let wall_ns = context().clock.wall_ns();
+    let current = domain.current().ok();
+    let seen = asl_host::admission::recorded(domain).ok();
+    let seen = seen.and_then(|all| all.last().map(|r| time(r.decision.time.unix_ns)));
+    let damage = domain.require_sound().err().map(|e| e.to_string());
+    json!({
+        "domain_id": domain.id().to_string(),
+        "state": domain.state_at(root.id(), wall_ns).code(),
+        "home": domain.place() == Place::Home,
+        "stored_bytes": current.as_ref().map(|c| c.head.stored_bytes),
+        "snapshots": current.as_ref().map(|c| c.snapshots.len()),
+        "lease": super::lease::lease_of(root, domain),
+        "last_seen": seen,
+        "damage": damage,
+    })
+}
+
+fn line_of(row: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_string();
+    let bytes = |value: &Value| value.as_u64().map_or_else(|| "-".to_string(), size);
+    let lease = match &row["lease"] {
+        Value::Null => "no lease".to_string(),
+        lease => format!(
+            "lease {} left until {}",
+            bytes(&lease["left_bytes"]),
+            text(&lease["expires_at"])
+        ),
     };
-    let terms = &lease.terms;
-    let used = domain.current().map_or(0, |c| c.head.stored_bytes);
-    let text = format!(
-        "Domain {}\n  granted by  {}\n  bytes       {} (stored here: {})\n  snapshots   {}\n  expires     {}\n  grace       {} days\n  encrypted   {}",
-        domain.id(),
-        lease.granted_by,
-        size(terms.storage_bytes),
-        size(used),
-        terms.snapshots,
-        time(terms.expires_at.unix_ns),
-        terms.grace_s / 86_400,
-        if terms.encryption_only { "required" } else { "not required" },
-    );
-    out.result(
-        &text,
-        &json!({
-            "domain_id": domain.id().to_string(),
-            "state": state.code(),
-            "lease": {
-                "granted_by": lease.granted_by.to_string(),
-                "storage_bytes": terms.storage_bytes,
-                "stored_bytes": used,
-                "snapshots": terms.snapshots,
-                "expires_at": time(terms.expires_at.unix_ns),
-                "grace_seconds": terms.grace_s,
-                "encryption_only": terms.encryption_only,
-            },
-        }),
+    format!(
+        "{:32} {:12} {:>10} {:>4} snapshots  {lease}  last seen {}{}\n",
+        text(&row["domain_id"]),
+        text(&row["state"]),
+        bytes(&row["stored_bytes"]),
+        row["snapshots"].as_u64().unwrap_or(0),
+        text(&row["last_seen"]),
+        if row["damage"].is_null() {
+            ""
+        } else {
+            "  DAMAGED"
+        },
     )
 }

@@ -13,7 +13,7 @@ use asl_net::{AdmissionEnvelope, AdmissionService, DecisionEnvelope, Server};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn init(path: &Path, out: Out) -> Result<()> {
     let root = HostRoot::init(path, &context(), KeptKey::Plain)?;
@@ -57,13 +57,41 @@ pub fn status(path: &Path, out: Out) -> Result<()> {
     if domains.is_empty() {
         text.push_str("  no domains\n");
     }
-    out.result(&text, &json!({ "host": root.id().to_string(), "words": root.public_key().words(), "domains": domains }))
+    let strangers = match asl_host::admission::strangers(&root) {
+        Ok((kept, most)) => {
+            text.push_str(&format!(
+                "  strangers  {kept} of {most} domains without a trusted root\n"
+            ));
+            json!({ "kept": kept, "most": most })
+        }
+        Err(e) => {
+            text.push_str(&format!("  host-policy: {e}\n"));
+            json!({ "error": e.to_string(), "next": e.what_next() })
+        }
+    };
+    out.result(&text, &json!({ "host": root.id().to_string(), "words": root.public_key().words(), "domains": domains, "strangers": strangers }))
 }
 
 /// The keeper behind the wire.
 struct Desk {
     keeper: Keeper,
     out: Out,
+}
+
+/// How often a serving host looks which leases have ended.
+const LOOK_AT_LEASES: Duration = Duration::from_secs(60);
+
+impl Desk {
+    /// Suspends the domains whose leases are over.
+    fn end_leases(&self) {
+        match self.keeper.lapse() {
+            Ok(over) => over.iter().for_each(|id| {
+                self.out
+                    .note(&format!("SUSPENDED {id}: its lease has expired"));
+            }),
+            Err(e) => self.out.note(&format!("cannot look at leases: {e}")),
+        }
+    }
 }
 
 impl AdmissionService for Desk {
@@ -104,19 +132,21 @@ pub fn serve(path: &Path, args: &cli::Serve, out: Out) -> Result<()> {
     })?;
     let keeper = Keeper::open(HostRoot::open(path)?, context())?;
     let key = keeper.key().clone();
-    let server = Server::start(
-        listen,
-        &key,
-        Arc::new(Desk { keeper, out }),
-        asl_net::Limits::default(),
-    )?;
+    let desk = Arc::new(Desk { keeper, out });
+    desk.end_leases();
+    let server = Server::start(listen, &key, desk.clone(), asl_net::Limits::default())?;
     let address = server.local_addr();
     out.result(
         &format!("Serving on {address} as {}\nwords {}\nEnd with Ctrl-C.", key.public().to_openssh(""), key.public().words()),
         &json!({ "listening": address.to_string(), "key": key.public().to_openssh(""), "words": key.public().words() }),
     )?;
+    let mut looked = Instant::now();
     while !system::stopped() {
         std::thread::sleep(Duration::from_millis(100));
+        if looked.elapsed() >= LOOK_AT_LEASES {
+            desk.end_leases();
+            looked = Instant::now();
+        }
     }
     server.stop();
     out.note("Stopped.");

@@ -6,6 +6,7 @@ pub mod domain;
 pub mod host;
 mod image;
 pub mod keys;
+mod lease;
 mod open;
 mod profile;
 pub mod seal;
@@ -33,8 +34,8 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Domain(verb) => done(domain::domain(root, verb, out)),
         Command::Key(verb) => done(keys::key(verb, out)),
         Command::Dam(verb) => done(dam::dam(verb, out)),
-        Command::Admission(verb) => done(admission::run(root, verb, out)),
-        Command::Lease(verb) => done(domain::lease(root, verb, out)),
+        Command::Admission(verb) => admission::run(root, verb, out),
+        Command::Lease(verb) => done(lease::lease(root, verb, out)),
         Command::Ingest(args) => seal::ingest(root, &args, out),
         Command::Restore(args) => open::restore(root, &args, out),
         Command::Snapshot(verb) => done(seal::snapshot(root, verb, out)),
@@ -69,6 +70,9 @@ pub fn boot_id() -> Result<[u8; 16]> {
 
 /// The exit code of what was sealed with holes.
 const SEALED_WITH_HOLES: u8 = 5;
+
+/// The exit code of what authority or a lease refused, and was told as a result.
+const REFUSED: u8 = 3;
 
 /// The exit code of damage that was found and told.
 const DAMAGE: u8 = 4;

@@ -3,23 +3,25 @@
 //! It carries the domain, its state on this host and its lease, and asks the state table before
 //! every verb. What the state does not allow answers with a typed refusal.
 
+mod device;
+mod lease;
+
+pub use device::Device;
+
 use crate::capability::{require, Grant, Place, Verb};
 use crate::domain::Domain;
 use crate::heads;
-use crate::hostlog::{HostLog, HostRecord, LeaseRecord};
-use crate::keystick::Signed;
-use crate::layout::domain as place;
+use crate::hostlog::HostLog;
 use crate::root::{Context, HostRoot};
 use crate::sealer::AgeSealer;
-use asl_auth::{
-    cose, Delegation, DomainState, OpenIdentity, SealCredential, SigningKey, StoreParams,
-};
-use asl_backend::{files, Backend, Durability, Name};
+use asl_auth::{cose, OpenIdentity, SealCredential, StoreParams};
+use asl_backend::{Backend, Durability, Name};
 use asl_core::{ChunkId, Digest, DomainId, Error, Kind, Result, SnapshotId, Timestamp, TypeTag};
 use asl_store::{
     Ack, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack, ReadBackReport, Sealer,
     SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
 };
+use lease::{Gate, Pieces, PIECE_COST};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,43 +46,6 @@ pub enum LeaseScope {
     Both,
 }
 
-/// A session's key and the operator's delegation to it.
-pub struct Device {
-    /// The session's key, made for it and gone with it.
-    pub key: SigningKey,
-    /// The delegation document and its signature.
-    pub delegation: Signed,
-}
-
-impl Device {
-    /// Checks a delegation against the domain's DAM and records it in the domain.
-    ///
-    /// # Errors
-    /// `Refused` where it names another key or DAM, or no operator signed it; `Io`.
-    pub fn new(key: SigningKey, delegation: Signed, domain: &Domain) -> Result<Device> {
-        let checked =
-            Delegation::verify(&delegation.bytes, &delegation.sig, domain.require_dam()?)?;
-        if checked.device != key.public() {
-            return Err(Error::new(
-                Kind::Refused,
-                "use",
-                "the delegation",
-                "it names another device key",
-            ));
-        }
-        let id = key.id();
-        domain.write_once(&place::delegation(&id, "cbor"), &delegation.bytes)?;
-        domain.write_once(&place::delegation(&id, "sig"), &delegation.sig)?;
-        let line = key.public().to_openssh("device") + "\n";
-        files::replace(
-            &domain.dir().join("auth/device.pub"),
-            line.as_bytes(),
-            0o600,
-        )?;
-        Ok(Device { key, delegation })
-    }
-}
-
 /// An open domain.
 pub struct StoreHandle {
     store: Store,
@@ -96,31 +61,6 @@ pub struct StoreHandle {
     host_log: HostLog,
     gate: Mutex<Gate>,
 }
-
-struct Gate {
-    state: DomainState,
-    lease: Option<LeaseRecord>,
-    scope: LeaseScope,
-    boot: [u8; 16],
-    pieces: Pieces,
-}
-
-/// Pieces put since everything was last committed; some of them may be stored by now.
-#[derive(Default)]
-struct Pieces {
-    count: u64,
-    bytes: u64,
-}
-
-/// Bytes a piece takes beside its own: its rows in the block's directory and in the segment.
-const PIECE_COST: u64 = 160;
-
-/// Bytes a block takes beside its pieces: age header and footer, its rows in segment, log,
-/// ledger and snapshot.
-const BLOCK_COST: u64 = 1024;
-
-/// Bytes kept free for the headers of one more segment and two frames.
-const RESERVE: u64 = 8 << 10;
 
 impl StoreHandle {
     /// Opens a domain's store (seed 001: `asl_host_open_domain`).
@@ -145,8 +85,26 @@ impl StoreHandle {
         if mode == Mode::Write {
             domain.require_sound()?;
         }
-        require(domain.id(), domain.state(), domain.place(), verb)?;
+        let granted = require(domain.id(), domain.state(), domain.place(), verb)?;
         let params = domain.genesis().params;
+        let is_owner = matches!(credentials, Credentials::Open(_))
+            || (!params.encrypted && domain.place() == Place::Home);
+        if granted == Grant::OwnerOnly && !is_owner {
+            return Err(Error::new(
+                Kind::Refused,
+                verb.as_str(),
+                format!("in domain {}", domain.id()),
+                format!(
+                    "its state here is {}, and only its owner may",
+                    domain.state()
+                ),
+            )
+            .next("bring the owner's key: --identity FILE"));
+        }
+        if let (Mode::Write, Some(dam), Some(lease)) = (mode, domain.dam(), domain.lease()) {
+            // Without evidence about the clock nobody can say that a DAM has expired.
+            dam.check_end(lease.evidence_floor_ns(context.clock.since_boot(), boot))?;
+        }
         let sealer: Option<Arc<dyn Sealer>> = match (params.encrypted, credentials) {
             (false, _) => Some(Arc::new(PlainSealer)),
             (true, Credentials::None) => None,
@@ -191,6 +149,7 @@ impl StoreHandle {
                 scope,
                 boot,
                 pieces: Pieces::default(),
+                reserved: false,
             }),
         })
     }
@@ -223,22 +182,6 @@ impl StoreHandle {
     /// Whether what is acknowledged here survives power loss.
     pub fn durability(&self) -> Durability {
         self.backend.durability()
-    }
-
-    /// Attaches a lease that arrived while the handle is open.
-    pub fn attach_lease(&self, lease: LeaseRecord) {
-        self.gate().lease = Some(lease);
-    }
-
-    /// Bytes that may still be sealed here under a lease that counts here; `None` without one.
-    pub fn lease_left(&self) -> Option<u64> {
-        let gate = self.gate();
-        let lease = gate.counting_lease()?;
-        let used = self
-            .store
-            .stored_bytes()
-            .saturating_add(self.store.pending_bytes());
-        Some(lease.terms.storage_bytes.saturating_sub(used))
     }
 
     /// The id under which these bytes are kept: keyed in an encrypted domain.
@@ -310,18 +253,24 @@ impl StoreHandle {
     /// # Errors
     /// `Refused` by state or lease.
     pub fn begin_root(&self) -> Result<()> {
-        self.allow(Verb::AllocateBlock, 0)?;
+        let mut gate = self.gate();
+        self.allow_within(&mut gate, Verb::AllocateBlock, 0)?;
+        gate.reserved = true;
         self.store.begin_root()
     }
 
-    /// Ends a root: seals and commits everything, and names the root in the log.
+    /// Ends a root: seals and commits everything, and names the root in the log. A root that was
+    /// begun while the lease ran may be ended after it.
     ///
     /// # Errors
     /// As [`StoreHandle::put_piece`].
     pub fn finish_root(&self, root: &[u8]) -> Result<(ChunkId, Ack)> {
         self.allow(Verb::AppendLog, root.len() as u64)?;
         let done = self.store.finish_root(root)?;
-        self.gate().pieces = Pieces::default();
+        let mut gate = self.gate();
+        gate.pieces = Pieces::default();
+        gate.reserved = false;
+        drop(gate);
         self.remember_head()?;
         Ok(done)
     }
@@ -392,115 +341,6 @@ impl StoreHandle {
         self.store.damage()
     }
 
-    /// Asks the state table and the lease. With a lease that counts here, the stricter row holds.
-    fn allow(&self, verb: Verb, bytes: u64) -> Result<()> {
-        self.allow_within(&mut self.gate(), verb, bytes)
-    }
-
-    fn allow_within(&self, gate: &mut Gate, verb: Verb, bytes: u64) -> Result<()> {
-        require(&self.id, gate.state, self.place, verb)?;
-        let Some(lease) = gate.counting_lease().cloned() else {
-            return Ok(());
-        };
-        let terms = &lease.terms;
-        let refuse = |why: String, next: &str| {
-            let object = format!("in domain {}", self.id);
-            Err(Error::new(Kind::Refused, verb.as_str(), object, why).next(next))
-        };
-        let granted = require(&self.id, DomainState::Courtesy, Place::Elsewhere, verb)?;
-        let limited = matches!(granted, Grant::WithinLease | Grant::WithinCount);
-        if limited && self.has_expired(gate, &lease) {
-            return refuse(
-                "its lease has expired".into(),
-                "ask for a new one: `asl-host admission request`",
-            );
-        }
-        if granted == Grant::WithinCount
-            && self.current().snapshots.len() as u64 >= u64::from(terms.snapshots)
-        {
-            return refuse(
-                format!("its lease allows {} snapshots", terms.snapshots),
-                "ask for a larger lease",
-            );
-        }
-        // What is asked for now leaves room for what has to follow it: pieces for the commit, the
-        // commit for the snapshot.
-        let free = match verb {
-            Verb::AllocateBlock | Verb::SealBlock => 2 * RESERVE,
-            Verb::AppendLog => RESERVE,
-            _ => 0,
-        };
-        let exceeds = |pieces: &Pieces| {
-            self.used(pieces)
-                .saturating_add(bytes)
-                .saturating_add(free)
-                .saturating_add(self.snapshot_cost())
-                > terms.storage_bytes
-        };
-        if limited && gate.pieces.count > 0 && exceeds(&gate.pieces) {
-            // What is on its way counts in full until it is stored and its true size is known.
-            self.store.commit()?;
-            gate.pieces = Pieces::default();
-            self.remember_head()?;
-        }
-        if limited && exceeds(&gate.pieces) {
-            let used = self.store.stored_bytes();
-            return refuse(
-                format!(
-                    "its lease of {} bytes is used up ({used} are stored)",
-                    terms.storage_bytes
-                ),
-                "ask for a larger lease, or seal under a profile with lease.applies = \"remote\"",
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether evidence has passed the lease's end; what was seen once is kept over a boot.
-    fn has_expired(&self, gate: &mut Gate, lease: &LeaseRecord) -> bool {
-        let ends = lease.terms.expires_at.unix_ns;
-        let floor_ns = lease.evidence_floor_ns(self.context.clock.since_boot(), gate.boot);
-        if floor_ns <= ends {
-            return false;
-        }
-        if lease.seen_ns <= ends {
-            let record = HostRecord::Evidence {
-                decision: lease.decision,
-                floor_ns,
-            };
-            let kept = self
-                .context
-                .nonce()
-                .and_then(|nonce| self.host_log.append(nonce, &[record]));
-            // The refusal stands either way; where it could not be kept, the next one tries again.
-            if let (Ok(()), Some(held)) = (kept, gate.lease.as_mut()) {
-                held.seen_ns = floor_ns;
-            }
-        }
-        true
-    }
-
-    /// Stored bytes, with what may still be on its way and what will be written about it, at most.
-    fn used(&self, pieces: &Pieces) -> u64 {
-        // age adds 16 bytes to each 64 KiB.
-        let sealing = pieces.bytes / 4096;
-        let blocks = pieces.bytes / u64::from(self.params.block_target.max(1));
-        self.store
-            .stored_bytes()
-            .saturating_add(pieces.bytes)
-            .saturating_add(sealing)
-            .saturating_add(pieces.count.saturating_mul(PIECE_COST))
-            .saturating_add(blocks.saturating_mul(BLOCK_COST))
-    }
-
-    /// Bytes that a snapshot of what there is would take at most.
-    fn snapshot_cost(&self) -> u64 {
-        let current = self.current();
-        let rows = current.segments.len() + current.roots.len() + 2;
-        let blocks = current.blocks.len() + 2;
-        2048 + 160 * rows as u64 + 40 * blocks as u64
-    }
-
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -508,13 +348,5 @@ impl StoreHandle {
     /// Keeps the highest head outside the domain, so that a shortened log is known as damage.
     fn remember_head(&self) -> Result<()> {
         heads::write(&self.head_file, &self.store.head())
-    }
-}
-
-impl Gate {
-    fn counting_lease(&self) -> Option<&LeaseRecord> {
-        self.lease
-            .as_ref()
-            .filter(|_| self.scope == LeaseScope::Both)
     }
 }

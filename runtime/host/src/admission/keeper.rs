@@ -1,0 +1,427 @@
+//! The host's side: decides, signs, records.
+
+use super::records::{decisions_on, latest, write_records, Recorded};
+use super::{name, write_decision, Petition};
+use crate::capability::Place;
+use crate::domain::{Domain, Founding};
+use crate::hostlog::{HostRecord, LeaseRecord};
+use crate::keystick::Signed;
+use crate::layout::domain as place;
+use crate::root::{Context, HostRoot};
+use asl_auth::{
+    admit, cose, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, PublicKey,
+    SigningKey,
+};
+use asl_backend::files;
+use asl_core::{Digest, DomainId, Error, Kind, Result, Timestamp};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Rejected petitions kept as evidence at most: strangers must not fill the keeper's disk.
+const KEPT_REJECTED: usize = 1000;
+
+/// Files of a damaged domain that are counted at most.
+const COUNTED: usize = 1_000_000;
+
+/// The host's side of admission.
+pub struct Keeper {
+    root: HostRoot,
+    key: SigningKey,
+    context: Context,
+    one_at_a_time: Mutex<()>,
+}
+
+/// What a decision depends on beside the petition and the policy.
+struct Beside {
+    promised_bytes: u64,
+    strangers: u32,
+}
+
+impl Keeper {
+    /// Takes up a host's admission with its key.
+    ///
+    /// # Errors
+    /// Those of [`HostRoot::identity`]; `Invalid` where host-policy or a trusted root is malformed.
+    pub fn open(root: HostRoot, context: Context) -> Result<Keeper> {
+        let key = root.identity(None)?;
+        root.policy()?;
+        root.trusted_roots()?;
+        Ok(Keeper {
+            root,
+            key,
+            context,
+            one_at_a_time: Mutex::new(()),
+        })
+    }
+
+    /// The host's key, for the wire.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Decides a petition by policy and records the decision before it is handed out (seed 001:
+    /// `asl_host_admit`). The same request again gets the latest decision on it.
+    ///
+    /// # Errors
+    /// `Io` and the errors of this host's own records. What is wrong with the petition is no error
+    /// here: it is REJECTED, with the reason.
+    pub fn admit(&self, petition: &Petition) -> Result<Signed> {
+        let _turn = self.turn();
+        let known = self.known(petition)?;
+        if let Some(domain) = &known {
+            if let Some(earlier) = self.last_on(domain, petition)? {
+                return Ok(earlier.signed);
+            }
+        }
+        self.settle(petition, known, None)
+    }
+
+    /// Decides a petition by the keeper's own hand: as [`Keeper::admit`], but one that was DEFERRED
+    /// is decided anew, and a ruling takes the place of the policy's outcome.
+    ///
+    /// # Errors
+    /// As [`Keeper::admit`]; `Refused` where the ruling cannot be given, with the reason: nothing is
+    /// then recorded.
+    pub fn decide(&self, petition: &Petition, ruling: Option<AdmissionResult>) -> Result<Signed> {
+        let _turn = self.turn();
+        let known = self.known(petition)?;
+        if let Some(domain) = &known {
+            if let Some(earlier) = self.last_on(domain, petition)? {
+                let settled = earlier.decision.outcome != AdmissionResult::Deferred;
+                if settled && ruling.is_some_and(|r| r != earlier.decision.outcome) {
+                    let why = format!("it was decided already: {}", earlier.decision.outcome);
+                    return Err(cannot_rule(&why)
+                        .next("a decision stands; the domain may ask again with a new request"));
+                }
+                if settled {
+                    return Ok(earlier.signed);
+                }
+            }
+        }
+        self.settle(petition, known, ruling)
+    }
+
+    /// Decides the request of a domain that waits, DEFERRED until now.
+    ///
+    /// # Errors
+    /// `NotFound` where it waits for nothing; else as [`Keeper::decide`].
+    pub fn decide_waiting(
+        &self,
+        id: &DomainId,
+        ruling: Option<AdmissionResult>,
+    ) -> Result<(Petition, Signed)> {
+        let domain = Domain::open(&self.root, id)?;
+        domain.require_sound()?;
+        let own = |r: &Recorded| r.decision.host == self.root.id() && r.waits();
+        let waiting = latest(&domain)?.filter(own).ok_or_else(|| {
+            let why = "no request of it waits for a decision";
+            Error::new(Kind::NotFound, "decide", format!("domain {id}"), why)
+                .next("see `asl-host admission list`")
+        })?;
+        let signed = self.decide(&waiting.petition, ruling)?;
+        Ok((waiting.petition, signed))
+    }
+
+    /// A DAM that this host holds, in a domain's records, by its digest.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn dam(&self, digest: &Digest) -> Result<Option<Signed>> {
+        for id in self.root.domains()? {
+            // A damaged domain's DAM is as good as any: it proves itself.
+            let Ok(domain) = Domain::open(&self.root, &id) else {
+                continue;
+            };
+            for number in domain.recorded().keys() {
+                let dir = domain.dir().join(place::admission(*number));
+                let read = |name| files::read_limited(&dir.join(name), super::LONGEST);
+                if let (Ok(bytes), Ok(sig)) = (read(name::DAM), read(name::DAM_SIG)) {
+                    if Digest::of(&bytes) == *digest {
+                        return Ok(Some(Signed { bytes, sig }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a petition of a scanned request: the DAM it names must lie here, or be given.
+    ///
+    /// # Errors
+    /// `Invalid` where it is no request; `NotFound` where nobody has the DAM it names.
+    pub fn petition_of(&self, request: Signed, dam: Option<Signed>) -> Result<Petition> {
+        let named = AdmissionRequest::decode(&request.bytes)?.dam;
+        let dam = match dam {
+            Some(dam) if Digest::of(&dam.bytes) == named => Some(dam),
+            Some(_) => {
+                let why = "it is not the DAM that the request names";
+                return Err(Error::new(Kind::Refused, "use", "the DAM given", why)
+                    .next("give the DAM of the key stick that the request was made with"));
+            }
+            None => self.dam(&named)?,
+        };
+        let dam = dam.ok_or_else(|| {
+            let why = format!("the request names DAM {named}, which is not on this host");
+            Error::new(Kind::NotFound, "find", "the DAM", why)
+                .next("add --dam DIR, with dam.cbor and dam.sig as they lie on the key stick")
+        })?;
+        Ok(Petition { dam, request })
+    }
+
+    /// Records that leases have ended, so that no clock brings them back; tells which.
+    ///
+    /// # Errors
+    /// `Io`. A domain whose records are damaged is passed over.
+    pub fn lapse(&self) -> Result<Vec<DomainId>> {
+        let _turn = self.turn();
+        let mut over = Vec::new();
+        for id in self.root.domains()? {
+            let lapsed = Domain::open(&self.root, &id)
+                .and_then(|mut domain| domain.lapse(self.root.id(), &self.context));
+            if matches!(lapsed, Ok(true)) {
+                over.push(id);
+            }
+        }
+        Ok(over)
+    }
+
+    fn turn(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.one_at_a_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The domain that a petition speaks of, where it is here already.
+    fn known(&self, petition: &Petition) -> Result<Option<Domain>> {
+        let id = Dam::decode(&petition.dam.bytes).ok().and_then(|dam| {
+            let genesis = asl_auth::Genesis::decode(&dam.genesis).ok()?;
+            Some(DomainId::new(genesis.label, &dam.domain))
+        });
+        let Some(id) = id.filter(|id| self.root.layout().domain(id).is_dir()) else {
+            return Ok(None);
+        };
+        let mut domain = Domain::open(&self.root, &id)?;
+        domain.require_sound()?;
+        domain.lapse(self.root.id(), &self.context)?;
+        Ok(Some(domain))
+    }
+
+    /// This host's last decision on a request.
+    fn last_on(&self, domain: &Domain, petition: &Petition) -> Result<Option<Recorded>> {
+        let mut all = decisions_on(domain, &petition.request.bytes)?;
+        all.retain(|r| r.decision.host == self.root.id());
+        Ok(all.pop())
+    }
+
+    fn settle(
+        &self,
+        petition: &Petition,
+        known: Option<Domain>,
+        ruling: Option<AdmissionResult>,
+    ) -> Result<Signed> {
+        let decision = self.judge(petition, known.as_ref(), ruling)?;
+        if ruling.is_some_and(|r| r != decision.outcome) {
+            return Err(cannot_rule(&decision.reason).next(
+                "nothing was recorded; give another outcome, or see `asl-host admission show`",
+            ));
+        }
+        let earlier = match &known {
+            Some(domain) => self.last_on(domain, petition)?,
+            None => None,
+        };
+        if let Some(earlier) = &earlier {
+            // Waiting on is no new decision.
+            if decision.outcome == AdmissionResult::Deferred {
+                return Ok(earlier.signed.clone());
+            }
+        }
+        let bytes = decision.encode();
+        let sig = cose::sign(Decision::KIND, &bytes, &[&self.key])?;
+        let signed = Signed { bytes, sig };
+        if decision.outcome == AdmissionResult::Rejected {
+            self.quarantine(petition, &signed)?;
+            // What waited is told the end of it; under an older DAM it would contradict the records.
+            let in_force = known.as_ref().and_then(Domain::dam).map(|d| d.digest());
+            if earlier.is_none() || in_force != Some(Digest::of(&petition.dam.bytes)) {
+                return Ok(signed);
+            }
+        }
+        let domain = match known {
+            Some(domain) => domain,
+            None => self.welcome(petition)?,
+        };
+        self.record(domain, petition, &decision, &signed)?;
+        Ok(signed)
+    }
+
+    fn judge(
+        &self,
+        petition: &Petition,
+        known: Option<&Domain>,
+        ruling: Option<AdmissionResult>,
+    ) -> Result<Decision> {
+        let policy = self.root.policy()?;
+        let trusted_roots = self.root.trusted_roots()?;
+        let beside = self.beside(known.map(Domain::id), &trusted_roots)?;
+        Ok(admit(&AdmitInput {
+            dam: &petition.dam.bytes,
+            dam_sig: &petition.dam.sig,
+            request: &petition.request.bytes,
+            request_sig: &petition.request.sig,
+            trusted_roots: &trusted_roots,
+            policy: &policy,
+            now: Timestamp::claimed(self.context.clock.wall_ns()),
+            host: self.root.public_key(),
+            previous: known.and_then(Domain::dam),
+            state: known.map(Domain::state).unwrap_or_default(),
+            promised_bytes: beside.promised_bytes,
+            strangers: beside.strangers,
+            ruling,
+        }))
+    }
+
+    /// What the other domains here have been promised, and how many of them are strangers'.
+    ///
+    /// A domain whose records are damaged stops nobody else: it takes no more writes, so it can
+    /// hold no more than it does.
+    fn beside(&self, but: Option<&DomainId>, trusted: &[PublicKey]) -> Result<Beside> {
+        let now = self.context.clock.wall_ns();
+        let mut beside = Beside {
+            promised_bytes: 0,
+            strangers: 0,
+        };
+        for id in self.root.domains()?.iter().filter(|id| Some(*id) != but) {
+            let domain = Domain::open(&self.root, id);
+            let counts = domain.as_ref().map_or(true, |d| is_stranger(d, trusted));
+            beside.strangers = beside.strangers.saturating_add(u32::from(counts));
+            let bytes = match domain.as_ref().map(|d| (d, d.require_sound())) {
+                Ok((domain, Ok(()))) => self.promised_to(domain, now),
+                _ => held_bytes(&self.root.layout().domain(id)),
+            };
+            beside.promised_bytes = beside.promised_bytes.saturating_add(bytes);
+        }
+        Ok(beside)
+    }
+
+    /// Until its grace is over, what a lease let in may lie here.
+    fn promised_to(&self, domain: &Domain, now: i64) -> u64 {
+        let granted = domain.lease().filter(|l| l.granted_by == self.root.id());
+        granted.map_or(0, |lease| {
+            let running = lease.grace_ends_ns() > now;
+            if running {
+                lease.terms.storage_bytes
+            } else {
+                0
+            }
+        })
+    }
+
+    fn welcome(&self, petition: &Petition) -> Result<Domain> {
+        let dam = Dam::decode(&petition.dam.bytes)?;
+        let founding = Founding {
+            genesis: &dam.genesis,
+            dam: Some(&petition.dam),
+            epochs: &[],
+            place: Place::Elsewhere,
+        };
+        Domain::create(&self.root, &self.context, &founding)
+    }
+
+    fn record(
+        &self,
+        mut domain: Domain,
+        petition: &Petition,
+        decision: &Decision,
+        signed: &Signed,
+    ) -> Result<()> {
+        let mut records = write_records(&domain, petition, signed)?;
+        records.extend(self.lease_record(decision, signed).map(HostRecord::Lease));
+        let state = domain.state().after(decision.outcome);
+        if state != domain.state() {
+            let why = format!("{}: {}", decision.outcome, decision.reason);
+            records.push(HostRecord::State {
+                state,
+                why,
+                time: decision.time,
+            });
+        }
+        domain.record(&self.context, &records)?;
+        domain.write_descriptor(&self.context)
+    }
+
+    fn lease_record(&self, decision: &Decision, signed: &Signed) -> Option<LeaseRecord> {
+        LeaseRecord::of(
+            decision,
+            Digest::of(&signed.bytes),
+            self.context.clock.since_boot(),
+            [0; 16],
+        )
+    }
+
+    /// Keeps what was rejected as evidence, under the digest of its request.
+    fn quarantine(&self, petition: &Petition, decision: &Signed) -> Result<()> {
+        let all = self.root.layout().quarantine();
+        let kept =
+            std::fs::read_dir(&all).map_err(|e| Error::new(Kind::Io, "list", all.display(), e))?;
+        if kept.count() >= KEPT_REJECTED {
+            return Ok(());
+        }
+        let dir = all.join(format!("admission-{}", Digest::of(&petition.request.bytes)));
+        if dir.exists() {
+            return Ok(());
+        }
+        crate::make_dir(&dir)?;
+        petition.write(&dir)?;
+        write_decision(&dir, decision)
+    }
+}
+
+fn cannot_rule(why: &str) -> Error {
+    Error::new(Kind::Refused, "decide", "the request so", why)
+}
+
+/// How many domains without a trusted root this host keeps, and how many it would at most.
+///
+/// # Errors
+/// `Invalid` where host-policy or a trusted root is malformed; `Io`.
+pub fn strangers(root: &HostRoot) -> Result<(u32, u32)> {
+    let most = root.policy()?.strangers;
+    let trusted = root.trusted_roots()?;
+    let mut kept = 0u32;
+    for id in root.domains()? {
+        let counts = Domain::open(root, &id).map_or(true, |d| is_stranger(&d, &trusted));
+        kept = kept.saturating_add(u32::from(counts));
+    }
+    Ok((kept, most))
+}
+
+/// Whether this host keeps a domain of which it trusts no root, and has not rejected it. What
+/// cannot be read is taken for one.
+fn is_stranger(domain: &Domain, trusted: &[PublicKey]) -> bool {
+    let known = domain.dam().is_some_and(|dam| {
+        let mut roots = dam.dam().roots.keys().iter();
+        roots.any(|key| trusted.contains(key))
+    });
+    let rejected = |r: &Recorded| r.decision.outcome == AdmissionResult::Rejected;
+    let kept = || !matches!(latest(domain), Ok(last) if last.as_ref().is_some_and(rejected));
+    // At home it is this machine's own.
+    !known && domain.place() == Place::Elsewhere && kept()
+}
+
+/// Bytes of the files below a directory; what cannot be read counts nothing.
+fn held_bytes(dir: &Path) -> u64 {
+    let (mut sum, mut seen) = (0u64, 0usize);
+    let mut todo = vec![dir.to_path_buf()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            seen += 1;
+            match entry.metadata() {
+                _ if seen > COUNTED => return sum,
+                Ok(meta) if meta.is_dir() => todo.push(entry.path()),
+                Ok(meta) => sum = sum.saturating_add(meta.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    sum
+}

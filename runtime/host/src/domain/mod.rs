@@ -1,0 +1,316 @@
+//! The life of a domain on this host: made whole or not at all, opened, described.
+//!
+//! Crash rule: a domain is built beside `domains/` under a hidden name, synced, and renamed; a
+//! directory with a domain's name is a whole domain. What it may do is what its host log says.
+
+mod create;
+mod view;
+
+pub use create::Founding;
+
+use crate::capability::Place;
+use crate::hostlog::{HostLog, HostRecord, LeaseRecord, LEASE_OVER};
+use crate::keystick::EpochFiles;
+use crate::layout::domain as place;
+use crate::root::{Context, HostRoot};
+use asl_auth::{Dam, DomainState, Genesis, VerifiedDam};
+use asl_backend::{files, PosixBackend};
+use asl_core::{Digest, DomainHash, DomainId, Error, KeyId, Kind, Result, Timestamp};
+use asl_store::{Current, Mode, Store, StoreOptions};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use view::View;
+
+/// A domain on this host.
+pub struct Domain {
+    id: DomainId,
+    hash: DomainHash,
+    dir: PathBuf,
+    genesis_bytes: Vec<u8>,
+    genesis: Genesis,
+    dam: Option<VerifiedDam>,
+    backend: Arc<PosixBackend>,
+    log: HostLog,
+    view: View,
+    damage: Option<Error>,
+}
+
+impl Domain {
+    /// Opens a domain's records.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`, and `Damage` where its records contradict each other. A damaged host log
+    /// is no error: the domain can be read, and [`Domain::require_sound`] refuses the rest.
+    pub fn open(root: &HostRoot, id: &DomainId) -> Result<Domain> {
+        let dir = root.layout().domain(id);
+        if !dir.is_dir() {
+            return Err(
+                Error::new(Kind::NotFound, "open domain", id, "it is not on this host")
+                    .next("list the domains with `asl-host status`"),
+            );
+        }
+        let backend = Arc::new(PosixBackend::open(&dir)?);
+        let log = HostLog::new(backend.clone(), root.layout().host_head(id))?;
+        // Where the record of rights cannot be trusted, none is left but to read.
+        let (view, damage) = match View::replay(&log) {
+            Ok(view) => (view, None),
+            Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => {
+                (View::distrusted(), Some(e))
+            }
+            Err(e) => return Err(e),
+        };
+        let dam = verify_dams(&dir, damage.is_none().then_some(&view.admissions))?;
+        let genesis_bytes = match &dam {
+            Some(dam) => dam.dam().genesis.clone(),
+            None => read_current(&backend)?.genesis.clone(),
+        };
+        let hash = Genesis::hash_of(&genesis_bytes);
+        if !id.names(&hash) {
+            return Err(Error::new(
+                Kind::Damage,
+                "open domain",
+                id,
+                "its directory holds another domain's records",
+            ));
+        }
+        let genesis = Genesis::decode(&genesis_bytes)?;
+        Ok(Domain {
+            id: id.clone(),
+            hash,
+            dir,
+            genesis_bytes,
+            genesis,
+            dam,
+            backend,
+            log,
+            view,
+            damage,
+        })
+    }
+
+    /// The directory name.
+    pub fn id(&self) -> &DomainId {
+        &self.id
+    }
+
+    /// The full name.
+    pub fn hash(&self) -> DomainHash {
+        self.hash
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The genesis record.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The genesis record's bytes.
+    pub fn genesis_bytes(&self) -> &[u8] {
+        &self.genesis_bytes
+    }
+
+    /// The DAM in force, verified; a plain local domain may have none.
+    pub fn dam(&self) -> Option<&VerifiedDam> {
+        self.dam.as_ref()
+    }
+
+    /// The DAM, for what needs one (invariant 4).
+    ///
+    /// # Errors
+    /// `Refused` where there is none.
+    pub fn require_dam(&self) -> Result<&VerifiedDam> {
+        self.dam.as_ref().ok_or_else(|| {
+            Error::new(
+                Kind::Refused,
+                "use",
+                format!("domain {}", self.id),
+                "it has no DAM",
+            )
+            .next("create it from a key stick with a DAM")
+        })
+    }
+
+    /// This host's state for the domain.
+    pub fn state(&self) -> DomainState {
+        self.view.state
+    }
+
+    /// The state, with the end of a lease that this host granted taken into account: past its end
+    /// by this host's clock the domain is SUSPENDED, recorded or not.
+    pub fn state_at(&self, host: KeyId, wall_ns: i64) -> DomainState {
+        match self.lease() {
+            Some(lease)
+                if self.state() == DomainState::Courtesy
+                    && lease.granted_by == host
+                    && wall_ns > lease.terms.expires_at.unix_ns =>
+            {
+                DomainState::Suspended
+            }
+            _ => self.state(),
+        }
+    }
+
+    /// Records that a lease of this host has ended; from then on no clock brings it back.
+    ///
+    /// # Errors
+    /// Those of [`Domain::record`].
+    pub fn lapse(&mut self, host: KeyId, context: &Context) -> Result<bool> {
+        let wall_ns = context.clock.wall_ns();
+        let state = self.state_at(host, wall_ns);
+        if state == self.state() {
+            return Ok(false);
+        }
+        let over = HostRecord::State {
+            state,
+            why: LEASE_OVER.into(),
+            time: Timestamp::claimed(wall_ns),
+        };
+        self.record(context, &[over])?;
+        self.write_descriptor(context)?;
+        Ok(true)
+    }
+
+    /// Where the domain stands to this host.
+    pub fn place(&self) -> Place {
+        self.view.place
+    }
+
+    /// The lease held or granted last.
+    pub fn lease(&self) -> Option<&LeaseRecord> {
+        self.view.lease.as_ref()
+    }
+
+    /// The number of the last recorded admission; 0 where there is none.
+    pub fn admissions(&self) -> u32 {
+        self.view.admissions.last_key_value().map_or(0, |(n, _)| *n)
+    }
+
+    /// The recorded admissions, by number, with their decisions' identities.
+    pub fn recorded(&self) -> &BTreeMap<u32, Digest> {
+        &self.view.admissions
+    }
+
+    /// Refuses where this host's own record of the domain is damaged: it says who may write.
+    ///
+    /// # Errors
+    /// `Damage`; `Invalid` where a later version wrote the record.
+    pub fn require_sound(&self) -> Result<()> {
+        match &self.damage {
+            Some(e) => Err(Error::new(e.kind(), "trust", place::HOST_LOG, e.why()).next(
+                "reading and restoring still work; seal into a new root, or restore log/host.log from a copy",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The host log, for what an open store adds to it.
+    pub(crate) fn host_log(&self) -> HostLog {
+        self.log.clone()
+    }
+
+    /// The backend at the domain's directory.
+    pub fn backend(&self) -> Arc<PosixBackend> {
+        self.backend.clone()
+    }
+
+    /// The epoch files as they lie in the store.
+    ///
+    /// # Errors
+    /// `Io`, or `Damage` where one is missing.
+    pub fn epochs(&self) -> Result<Vec<EpochFiles>> {
+        let Some(encryption) = self.dam.as_ref().and_then(|d| d.dam().encryption.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let read = |name: String| {
+            files::read_limited(&self.dir.join(&name), 256 << 10).map_err(|e| {
+                Error::new(Kind::Damage, "read", &name, e.why())
+                    .next("copy it back from the key stick")
+            })
+        };
+        (1..=encryption.epoch)
+            .map(|number| {
+                let identity = read(place::epoch_identity(number))?;
+                let keys = read(place::epoch_keys(number))?;
+                Ok(EpochFiles {
+                    number,
+                    identity,
+                    keys,
+                })
+            })
+            .collect()
+    }
+
+    /// Writes records to the host log, durably, and takes them into the view.
+    ///
+    /// # Errors
+    /// `Io`; `Concurrent` where another process wrote meanwhile.
+    pub fn record(&mut self, context: &Context, records: &[HostRecord]) -> Result<()> {
+        self.require_sound()?;
+        self.log.append(context.nonce()?, records)?;
+        records.iter().cloned().for_each(|r| self.view.take(r));
+        Ok(())
+    }
+
+    /// Writes a document of the domain, once.
+    ///
+    /// # Errors
+    /// `Exists` where another one has its name; the same bytes again are no error.
+    pub fn write_once(&self, name: &Path, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        if let Some(parent) = path.parent() {
+            crate::make_dir(parent)?;
+        }
+        match files::write_new(&path, bytes, 0o400) {
+            Err(e) if e.kind() == Kind::Exists && files::read_limited(&path, 1 << 20)? == bytes => {
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// What the content log says exists; needs no key.
+    ///
+    /// # Errors
+    /// `NotFound` on a host that holds none of the log; `Damage`, `Io`.
+    pub fn current(&self) -> Result<Arc<Current>> {
+        read_current(&self.backend)
+    }
+}
+
+/// The DAM in force: the last of the chain that the recorded admissions hold, the founding one
+/// included. Without a record that can be trusted, the chain is followed as far as it is there.
+fn verify_dams(
+    dir: &Path,
+    recorded: Option<&BTreeMap<u32, Digest>>,
+) -> Result<Option<VerifiedDam>> {
+    let mut in_force = None;
+    for number in 1.. {
+        match recorded {
+            // The remains of a crash beside the recorded ones are nobody's word.
+            Some(all) if number > 1 && number > all.keys().max().copied().unwrap_or(0) => break,
+            Some(all) if number > 1 && !all.contains_key(&number) => continue,
+            _ => {}
+        }
+        let records = dir.join(place::admission(number));
+        let read = |name: &str| files::read_limited(&records.join(name), 256 << 10);
+        match read("dam.cbor") {
+            Ok(bytes) => {
+                in_force = Some(Dam::verify(&bytes, &read("dam.sig")?, in_force.as_ref())?)
+            }
+            Err(e) if e.kind() == Kind::NotFound => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(in_force)
+}
+
+fn read_current(backend: &Arc<PosixBackend>) -> Result<Arc<Current>> {
+    // A reader appends nothing, so it needs no nonce of its own.
+    Store::open(backend.clone(), Mode::Read, StoreOptions::new([0; 16]))
+        .map(|store| store.current())
+}

@@ -1,0 +1,134 @@
+//! What the host log's replay says of a domain, and how that is shown.
+
+use super::Domain;
+use crate::capability::Place;
+use crate::hostlog::{HostLog, HostRecord, LeaseRecord};
+use crate::layout::{domain as place, LAYOUT};
+use crate::root::Context;
+use crate::time_text;
+use asl_auth::DomainState;
+use asl_backend::files;
+use asl_core::{Digest, Result};
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+
+/// What replaying the host log says.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) place: Place,
+    pub(super) state: DomainState,
+    pub(super) lease: Option<LeaseRecord>,
+    /// The recorded admissions: number and decision.
+    pub(super) admissions: BTreeMap<u32, Digest>,
+}
+
+impl View {
+    pub(super) fn replay(log: &HostLog) -> Result<View> {
+        let mut view = View {
+            place: Place::Elsewhere,
+            state: DomainState::Unrecognized,
+            lease: None,
+            admissions: BTreeMap::new(),
+        };
+        log.replay()?.into_iter().for_each(|r| view.take(r));
+        Ok(view)
+    }
+
+    /// What is left where the host log is damaged: reading.
+    pub(super) fn distrusted() -> View {
+        View {
+            place: Place::Elsewhere,
+            state: DomainState::Suspended,
+            lease: None,
+            admissions: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, record: HostRecord) {
+        match record {
+            HostRecord::Role(place) => self.place = place,
+            HostRecord::State { state, .. } => self.state = state,
+            HostRecord::Lease(lease) => self.lease = Some(lease),
+            HostRecord::Admission { number, decision } => {
+                self.admissions.insert(number, decision);
+            }
+            HostRecord::Evidence { decision, floor_ns } => {
+                if let Some(lease) = self.lease.as_mut().filter(|l| l.decision == decision) {
+                    lease.seen_ns = lease.seen_ns.max(floor_ns);
+                }
+            }
+        }
+    }
+}
+
+impl Domain {
+    /// Writes `domain.json` and the lease files anew from the records; they are views, never
+    /// inputs to a decision about rights (formats.md, "domain.json").
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn write_descriptor(&self, context: &Context) -> Result<()> {
+        files::replace(
+            &self.dir.join(place::DESCRIPTOR),
+            &crate::json(&self.describe())?,
+            0o600,
+        )?;
+        if let Some(lease) = self.lease() {
+            let file = json!({
+                "layout": LAYOUT,
+                "lease_id": lease.terms.lease_id.to_string(),
+                "granted_by": lease.granted_by.to_string(),
+                "storage_bytes": lease.terms.storage_bytes,
+                "snapshots": lease.terms.snapshots,
+                "expires_at": time_text(lease.terms.expires_at.unix_ns),
+                "written_at": time_text(context.clock.wall_ns()),
+            });
+            let name = format!("lease-{:03}.json", self.admissions().max(1));
+            files::replace(
+                &self.dir.join("leases").join(&name),
+                &crate::json(&file)?,
+                0o600,
+            )?;
+            files::replace(
+                &self.dir.join(place::ACTIVE_LEASE),
+                format!("{name}\n").as_bytes(),
+                0o600,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The domain as `domain.json` and `domain show` say it.
+    pub fn describe(&self) -> Value {
+        let root_key = self
+            .dam
+            .as_ref()
+            .map(|d| d.dam().roots.digest().to_string());
+        let policy = self.dam.as_ref().map(|d| d.digest().to_string());
+        let lease = self.lease().map(|l| {
+            json!({
+                "storage_bytes": l.terms.storage_bytes,
+                "snapshots": l.terms.snapshots,
+                "expires_at": time_text(l.terms.expires_at.unix_ns),
+                "granted_by": l.granted_by.to_string(),
+            })
+        });
+        let current = self.current().ok();
+        json!({
+            "layout": LAYOUT,
+            "domain_id": self.id.to_string(),
+            "domain_hash": self.hash.to_string(),
+            "state": self.state().code(),
+            "damage": self.damage.as_ref().map(ToString::to_string),
+            "home": self.place() == Place::Home,
+            "encrypted": self.genesis.params.encrypted,
+            "created_at": time_text(self.genesis.time.unix_ns),
+            "admitted_at": self.lease().map(|l| time_text(l.decided_at_ns)),
+            "root_key_fingerprint": root_key,
+            "policy_hash": policy,
+            "current_snapshot": current.as_ref().and_then(|c| c.newest_snapshot().map(|(id, _)| id.to_string())),
+            "current_logseq": current.as_ref().map(|c| c.head.logseq.0),
+            "lease": lease,
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! The session's device key and the operator's word for it.
+
+use crate::domain::Domain;
+use crate::keystick::Signed;
+use crate::layout::domain as place;
+use asl_auth::{Delegation, SigningKey};
+use asl_backend::files;
+use asl_core::{Error, Kind, Result};
+
+/// A session's key and the operator's delegation to it.
+pub struct Device {
+    /// The session's key, made for it and gone with it.
+    pub key: SigningKey,
+    /// The delegation document and its signature.
+    pub delegation: Signed,
+}
+
+impl Device {
+    /// Checks a delegation against the domain's DAM and records it in the domain.
+    ///
+    /// # Errors
+    /// `Refused` where it names another key or DAM, or no operator signed it; `Io`.
+    pub fn new(key: SigningKey, delegation: Signed, domain: &Domain) -> Result<Device> {
+        let checked =
+            Delegation::verify(&delegation.bytes, &delegation.sig, domain.require_dam()?)?;
+        if checked.device != key.public() {
+            return Err(Error::new(
+                Kind::Refused,
+                "use",
+                "the delegation",
+                "it names another device key",
+            ));
+        }
+        let id = key.id();
+        domain.write_once(&place::delegation(&id, "cbor"), &delegation.bytes)?;
+        domain.write_once(&place::delegation(&id, "sig"), &delegation.sig)?;
+        let line = key.public().to_openssh("device") + "\n";
+        files::replace(
+            &domain.dir().join("auth/device.pub"),
+            line.as_bytes(),
+            0o600,
+        )?;
+        Ok(Device { key, delegation })
+    }
+}
