@@ -18,8 +18,8 @@ make_root() {
 	local work=$1 line options=()
 	# Where everyone may read: in a user namespace even root's own cache is a stranger's.
 	repository=$(mktemp -d "${TMPDIR:-/var/tmp}/asl-base-packages.XXXXXX")
-	chmod 0755 "$repository"
 	make_repository "$2" "$3" "$repository"
+	chmod -R a+rX "$repository"
 	# Inside a user namespace the checkout may not be readable: text and pipes go in, no paths.
 	while IFS= read -r line; do options+=("--dpkgopt=$line"); done < <(grep -v '^#' "$here/base/excludes")
 	install -D -m 0755 "$init" "$work/init/usr/lib/sysresccd/asl-base-init"
