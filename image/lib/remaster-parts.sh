@@ -118,12 +118,14 @@ make_module() {
 
 # apply_recipe IN RECIPE TREE: as sysrescue-customize does it.
 apply_recipe() {
-	local odd
+	local odd recipe
 	# Nothing is copied through a link of the ISO to elsewhere.
 	odd=$(find "$3" -type l -print -quit)
 	[ -z "$odd" ] || die "$1 holds a symbolic link: ${odd#"$3"}" "this is not SystemRescue's layout"
 	cp -r --remove-destination "$2/iso_add/." "$3/"
-	(cd "$3" && ASL_BASE_SHA512=$(sha512sum <"$1" | cut -d' ' -f1) "$2/iso_patch_and_script/50-asl-host") ||
+	recipe=$(realpath "$2")
+	ASL_BASE_SHA512=$(sha512sum <"$1" | cut -d' ' -f1) \
+		env --chdir="$3" "$recipe/iso_patch_and_script/50-asl-host" ||
 		die "$1 was not remastered, for the reason above" "nothing was written"
 }
 
