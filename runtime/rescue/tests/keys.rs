@@ -595,6 +595,29 @@ impl RunIt for std::process::Command {
 }
 
 #[test]
+fn a_dam_that_has_ended_reaches_no_stick_and_the_next_one_does() {
+    let world = World::offline();
+    let keys = world.keys();
+    let next = |days: &str| {
+        let create = on_keys(&world, &["dam", "create", "--next", "--days", days], &keys);
+        create.run().ok();
+        on_keys(&world, &["dam", "sign"], &keys).run().ok();
+    };
+    next("0");
+    let before = all_files(&world.stick());
+    bundle(&world, &keys, &world.stick())
+        .run()
+        .refused(3, &["has expired", "dam create --next"]);
+    assert_eq!(all_files(&world.stick()), before);
+    assert!(show(&world, &keys)["amiss"].to_string().contains("expired"));
+    // The card is printed all the same: what was sealed opens without any DAM.
+    on_keys(&world, &["key", "card"], &keys).run().ok();
+    next("30");
+    bundle(&world, &keys, &world.stick()).run().ok();
+    assert_eq!(show(&world, &world.stick())["dam"]["sequence"], 3);
+}
+
+#[test]
 fn a_next_dam_follows_the_old_one_and_what_changed_is_said_in_words() {
     let world = World::offline();
     let keys = world.keys();

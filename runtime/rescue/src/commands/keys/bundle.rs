@@ -88,6 +88,9 @@ pub fn write(keys: &Path, to: &Path, extras: &Extras) -> Result<Bundled> {
     let home = KeyStick::open(keys)?;
     let holding = Holding::of(keys)?;
     let dam = holding.whole()?;
+    if let Some(e) = &holding.not_in_force {
+        return Err(e.clone());
+    }
     let domain = dam.genesis().domain_id().to_string();
     let proven = match &holding.proof {
         Ok(_) => true,

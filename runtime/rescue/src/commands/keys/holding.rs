@@ -37,6 +37,8 @@ pub struct Holding {
     pub secrets: Vec<(&'static str, &'static str)>,
     /// What does not belong together, a missing proof apart.
     pub amiss: Vec<Error>,
+    /// Why the DAM is not in force now, by this machine's clock.
+    pub not_in_force: Option<Error>,
 }
 
 impl Holding {
@@ -61,6 +63,7 @@ impl Holding {
             hosts: stick.hosts(),
             secrets: Vec::new(),
             amiss: Vec::new(),
+            not_in_force: None,
             dam,
             dir,
         };
@@ -79,7 +82,8 @@ impl Holding {
         Some(dam.genesis().domain_id().to_string())
     }
 
-    /// The DAM of keys that belong together; whether they are proven is not asked.
+    /// The DAM of keys that belong together; whether they are proven, and whether it is in force by
+    /// this machine's clock, is not asked: data opens all the same.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -89,6 +93,12 @@ impl Holding {
             Some(e) => Err(e.clone()),
             None => Ok(dam),
         }
+    }
+
+    /// All that is wrong, the proof apart.
+    pub fn wrong(&self) -> impl Iterator<Item = &Error> {
+        let dam = self.dam.as_ref().err().into_iter();
+        dam.chain(&self.amiss).chain(&self.not_in_force)
     }
 
     /// The public halves: from the DAM, or from the files it will be made of.
@@ -124,7 +134,8 @@ impl Holding {
         let Ok(verified) = &self.dam else { return };
         let dam = verified.dam();
         if let Err(e) = verified.check_time(Timestamp::claimed(context().clock.wall_ns())) {
-            self.amiss.push(e);
+            let way = "check the clock, or write the next one with `asl-host dam create --next`";
+            self.not_in_force = Some(e.next(way));
         }
         let roots = if self.is_stick {
             ROOTS_ON_STICK

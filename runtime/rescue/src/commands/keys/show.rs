@@ -81,8 +81,7 @@ pub fn in_words(h: &Holding) -> String {
     for (file, opens) in &h.secrets {
         line("secret", &format!("{file}, in clear: {opens}"));
     }
-    let troubles = h.dam.as_ref().err().into_iter().chain(&h.amiss);
-    for e in troubles.chain(h.proof.as_ref().err()) {
+    for e in h.wrong().chain(h.proof.as_ref().err()) {
         line("AMISS", &format!("{e}"));
         line("  next", e.what_next());
     }
@@ -98,14 +97,7 @@ fn for_script(h: &Holding) -> Value {
         .map(super::hosts::for_script)
         .collect();
     let dam = h.dam.as_ref().ok();
-    let amiss: Vec<String> = h
-        .dam
-        .as_ref()
-        .err()
-        .into_iter()
-        .chain(&h.amiss)
-        .map(ToString::to_string)
-        .collect();
+    let amiss: Vec<String> = h.wrong().map(ToString::to_string).collect();
     json!({
         "keys": h.dir,
         "stick": h.is_stick,
