@@ -97,8 +97,7 @@ impl FileSystem {
         }
     }
 
-    /// Makes it, labelled [`TARGET_LABEL`], on the whole of a device. The protection of that device
-    /// alone is lifted, and set again whatever comes of it.
+    /// Makes it, labelled [`TARGET_LABEL`], on the whole of a device.
     ///
     /// # Errors
     /// `Refused` as [`refusal`] says; `Io` with the tool's last words.
@@ -109,23 +108,31 @@ impl FileSystem {
                     .next("choose another disk; nothing was changed"),
             );
         }
-        let _lifted = Lifted::of(device)?;
-        // Marks of what was there before, at the disk's end too, would contradict the new one.
-        step("wipefs", &["--all", "--quiet"], device)?;
-        let label = ["-q", "-L", TARGET_LABEL];
         let force = if self == FileSystem::Ext4 { "-F" } else { "-f" };
-        let words = [&label[..], &[force]].concat();
-        step(&format!("mkfs.{}", self.name()), &words, device)?;
-        if device.kind == "disk" {
-            // The old partitions' names go; that they are gone already is no mishap.
-            let _ = check::run("blockdev", &["--rereadpt"], device);
-        }
+        erase(device, self.name(), &["-q", "-L", TARGET_LABEL, force])?;
         Ok(Device {
             fstype: Some(self.name().into()),
             label: Some(TARGET_LABEL.into()),
             ..device.clone()
         })
     }
+}
+
+/// Makes a file system on the whole of a device, with words for its `mkfs`. The protection of that
+/// device alone is lifted, and set again whatever comes of it.
+///
+/// # Errors
+/// `Io` with the tool's last words.
+pub fn erase(device: &Device, fstype: &str, words: &[&str]) -> Result<()> {
+    let _lifted = Lifted::of(device)?;
+    // Marks of what was there before, at the disk's end too, would contradict the new one.
+    step("wipefs", &["--all", "--quiet"], device)?;
+    step(&format!("mkfs.{fstype}"), words, device)?;
+    if device.kind == "disk" {
+        // The old partitions' names go; that they are gone already is no mishap.
+        let _ = check::run("blockdev", &["--rereadpt"], device);
+    }
+    Ok(())
 }
 
 fn step(tool: &str, words: &[&str], device: &Device) -> Result<()> {

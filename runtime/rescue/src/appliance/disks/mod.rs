@@ -8,7 +8,7 @@ mod protect;
 
 pub use check::{is_unclean, repair};
 pub use domains::{found as domains_on, FOLDER};
-pub use erase::{is_boot_medium, refusal, FileSystem, TARGET_LABEL};
+pub use erase::{erase, is_boot_medium, refusal, FileSystem, TARGET_LABEL};
 pub use mount::{bind, mount_for_writing, mount_read_only, Mounted};
 pub use protect::protect_all;
 

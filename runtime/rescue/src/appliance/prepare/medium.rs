@@ -5,7 +5,7 @@
 use crate::appliance::disks::{self, Device};
 use crate::appliance::session::Place;
 use crate::appliance::ui::Ui;
-use asl_core::{Error, Kind, Result};
+use asl_core::Result;
 use asl_host::keystick;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -140,10 +140,7 @@ fn erase(device: &Device, ui: Ui) -> Result<Option<Device>> {
         return Ok(None);
     }
     let (fstype, options) = file_system();
-    disks::set_read_only(&device.path, false)?;
-    // Marks of what was there before would contradict the new file system.
-    tool("wipefs", &["--all", "--quiet"], device)?;
-    tool(&format!("mkfs.{fstype}"), &options, device)?;
+    disks::erase(device, fstype, &options)?;
     Ok(Some(Device {
         fstype: Some(fstype.into()),
         label: Some(keystick::LABEL.into()),
@@ -164,30 +161,6 @@ fn file_system() -> (&'static str, [&'static str; 5]) {
     } else {
         ("ext4", ["-q", "-F", "-F", "-L", keystick::LABEL])
     }
-}
-
-fn tool(program: &str, words: &[&str], device: &Device) -> Result<()> {
-    let failed = |why: &str| {
-        let why = format!("{program}: {why}");
-        let e = Error::new(
-            Kind::Io,
-            "make a file system on",
-            device.path.display(),
-            why,
-        );
-        e.next("the stick may be failing or write-protected; choose another")
-    };
-    let ended = Command::new(program)
-        .args(words)
-        .arg(&device.path)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|e| failed(&e.to_string()))?;
-    if ended.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    Err(failed(said.lines().last().unwrap_or("it failed")))
 }
 
 fn mount(device: &Device, at: &Path) -> Result<Place> {
