@@ -126,16 +126,14 @@ pub fn is_on_key_stick(dir: &Path) -> bool {
 fn can_be_erased(device: &Device, all: &[Device]) -> bool {
     let plugged_in = matches!(device.tran.as_deref(), Some("usb" | "mmc"));
     let whole = matches!(device.kind.as_str(), "disk" | "loop");
-    let family = |d: &&Device| d.path == device.path || d.pkname.as_ref() == Some(&device.path);
-    whole && (plugged_in || device.kind == "loop") && all.iter().filter(family).all(Device::is_free)
+    whole && (plugged_in || device.kind == "loop") && disks::refusal(device, all, &[]).is_none()
 }
 
 /// Makes the file system, once the disk's name was typed.
 fn erase(device: &Device, ui: Ui) -> Result<Option<Device>> {
-    let name = device.path.file_name().unwrap_or_default();
-    let name = name.to_string_lossy();
+    let name = device.name();
     ui.say(&format!("{}\nEverything on it is lost.", device.describe()));
-    if !ui.typed(&format!("Type {name} to erase it"), &name, "interactive")? {
+    if !ui.typed(&format!("Type {name} to erase it"), name, "interactive")? {
         ui.say("That is not its name. Nothing was changed.");
         return Ok(None);
     }
