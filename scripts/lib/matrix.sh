@@ -60,7 +60,7 @@ read_menus() {
 		-extract "$grub" "$2/custom.cfg" -extract "$syslinux" "$2/sysresccd_custom.cfg" 2>/dev/null ||
 		die "$1 has no menu of an appliance" "is it an ISO of image/remaster?"
 	perl -e '
-		my ( $label, $grub, $syslinux, $dir ) = @ARGV;
+		my ( $grub, $syslinux, $dir ) = @ARGV;
 		sub all { open my $f, "<", $_[0] or die "$_[0]: $!\n"; local $/; return scalar <$f> }
 		sub told {
 			my ( $name, $default, @entries ) = @_;
@@ -70,10 +70,10 @@ read_menus() {
 			print $f "$_->[0] $_->[1]|$_->[2]\n" for @entries;
 		}
 		my $text = all($grub);
-		my @entries = map { [@$_] } ();
+		my @entries;
 		while ( $text =~ /^menuentry "([^"]+)" --id (\S+) \{\s*linux \S+ ([^\n]+)\n/mg ) {
 			my ( $title, $id, $words ) = ( $1, $2, $3 );
-			$words =~ s/\$archiso_param/archisobasedir=sysresccd archisolabel=$label/;
+			$words =~ s/^.*\$archiso_param +//;    # what GRUB puts in its place is its own affair
 			push @entries, [ $id, $title, $words ];
 		}
 		told( "uefi", ( $text =~ /^set default=(\S+)/m )[0], @entries );
@@ -88,7 +88,7 @@ read_menus() {
 			push @entries, [ $id, $title, $words ];
 		}
 		told( "bios", $default, @entries );
-	' "$label" "$2/custom.cfg" "$2/sysresccd_custom.cfg" "$2" ||
+	' "$2/custom.cfg" "$2/sysresccd_custom.cfg" "$2" ||
 		die "the menu of $1 cannot be read" "see the line above"
 }
 
