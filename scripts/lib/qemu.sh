@@ -51,8 +51,9 @@ vm_begin() {
 		-monitor none -device virtio-rng-pci)
 }
 
-# vm_clock BASE: what the machine's clock says at power-on: utc, or 2106-02-08T00:00:00.
-vm_clock() { vm_clock=$1; }
+# vm_clock DATE: what the machine's clock says at power-on, like 2106-02-08T00:00:00. clock=vm:
+# with the host's clock QEMU counts the difference in 32 bits, and ends up in another century.
+vm_clock() { vm_clock=$1,clock=vm; }
 
 # vm_firmware bios|uefi|secure DIR: secure is UEFI with Secure Boot on and the keys that PCs are
 # sold with; DIR gets the machine's own copy of the firmware's variables.
