@@ -19,7 +19,7 @@ stage_table() {
 		reader      5 other people's tools read, check and bring back a domain
 		remaster    5 the remaster's promises and refusals, on small ISOs in the official layout
 		image      15 the bootable ISO
-		boots      12 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
+		boots      20 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
 		promises   15 the ISO's promises, from inside a boot
 		targets    10 six file systems sealed into, filled and restored from, in a boot
 		demo       20 scripts/boot --auto --small: from power-on to a proven restore
