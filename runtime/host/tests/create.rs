@@ -154,8 +154,23 @@ fn a_dam_of_another_domain_or_one_not_signed_by_its_roots_is_refused() {
     let mut tampered = owner.dam.clone();
     let end = tampered.bytes.len() - 1;
     tampered.bytes[end] ^= 1;
-    for dam in [unsigned, carried_off, tampered] {
-        assert!(try_create(&host, &genesis, Some(&dam), &epochs).is_err());
+    // The genesis, carried off under keys of somebody else's.
+    let mut stolen = owner.decoded();
+    stolen.roots = asl_auth::RootSet::new(vec![other.root.public()], 1).unwrap();
+    let stolen = sign_dam(&stolen, &other.root);
+    for (dam, why) in [
+        (unsigned, "signed by unknown key"),
+        (carried_off, "signed by unknown key"),
+        (tampered, ""),
+        (stolen, "its root set is not the one its genesis names"),
+    ] {
+        let e = try_create(&host, &genesis, Some(&dam), &epochs)
+            .err()
+            .unwrap();
+        assert!(e.why().contains(why), "{e}");
+        if !why.is_empty() {
+            assert!(e.what_next().contains("nothing of it is trusted"), "{e:?}");
+        }
     }
     assert!(try_create(&host, b"garbage", Some(&owner.dam), &epochs).is_err());
     assert!(host.root().domains().unwrap().is_empty());

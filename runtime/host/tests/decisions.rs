@@ -315,3 +315,42 @@ fn the_end_of_a_lease_suspends_the_domain_where_it_was_granted_for_good() {
     );
     assert_eq!(keeper.domain(&all.owner).state(), DomainState::Courtesy);
 }
+
+/// The granting host judges by its own clock: whatever that claims, nothing that has ended comes
+/// back by itself, and nobody is locked out for good.
+#[test]
+fn a_granting_hosts_clock_revives_nothing_and_locks_nobody_out() {
+    use DomainState::{Courtesy, Suspended};
+    let all = admitted(1 << 30, 7 * 86_400, 3);
+    let kept = tempfile::tempdir().unwrap();
+    copy(&all.keeper.path(), &kept.path().join("kept"));
+    let day = |n: i64| NOW + n * DAY;
+    // What the clock says at one look after the other, and the state after the last.
+    for (clocks, state) in [
+        (vec![day(0)], Courtesy),
+        (vec![0], Courtesy),
+        (vec![i64::MIN], Courtesy),
+        (vec![day(0) - DAY / 24], Courtesy),
+        (vec![day(7)], Courtesy),
+        (vec![day(7) + 1], Suspended),
+        (vec![day(8), day(0)], Suspended),
+        (vec![day(8), 0], Suspended),
+        (vec![YEAR_2106], Suspended),
+        (vec![YEAR_2106, day(1)], Suspended),
+        (vec![i64::MAX, i64::MIN], Suspended),
+    ] {
+        std::fs::remove_dir_all(all.keeper.path()).unwrap();
+        copy(&kept.path().join("kept"), &all.keeper.path());
+        for clock in &clocks {
+            all.keeper.clock.set_wall_ns(*clock);
+            all.keeper.keeper().lapse().unwrap();
+        }
+        assert_eq!(all.keeper.domain(&all.owner).state(), state, "{clocks:?}");
+        // With the clock put right, asking again is enough.
+        all.keeper.clock.set_wall_ns(day(1));
+        let again = all.owner.petition(&all.keeper.root(), 2);
+        let decision = all.keeper.keeper().admit(&again).unwrap();
+        assert_eq!(outcome(&decision), AcceptedLimited, "{clocks:?}");
+        assert_eq!(all.keeper.domain(&all.owner).state(), Courtesy);
+    }
+}

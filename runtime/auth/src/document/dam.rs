@@ -173,7 +173,8 @@ impl Dam {
     ) -> Result<VerifiedDam> {
         let (dam, genesis) = Dam::decode_with_genesis(bytes)?;
         let digest = Digest::of(bytes);
-        let refuse = |why: String| Err(Error::new(Kind::Refused, "verify", "DAM", why));
+        let refuse =
+            |why: String| Err(Error::new(Kind::Refused, "verify", "DAM", why).next(UNTRUSTED));
 
         let authority = match previous {
             Some(before) => {
@@ -196,7 +197,8 @@ impl Dam {
         };
         // The next root set may sign as well; only the set in authority counts.
         let known: Vec<PublicKey> = [authority.keys(), dam.roots.keys()].concat();
-        let signers = cose::verify(Self::KIND, bytes, signature, &known)?;
+        let signers =
+            cose::verify(Self::KIND, bytes, signature, &known).map_err(|e| e.next(UNTRUSTED))?;
         let (have, need) = (
             authority.count(&signers),
             usize::from(authority.threshold()),
@@ -235,6 +237,11 @@ impl Dam {
         }
     }
 }
+
+/// What to do with a DAM that proves nothing.
+const UNTRUSTED: &str =
+    "nothing of it is trusted; use a key stick whose DAM the root keys signed, \
+                         or bundle it again from the keys at home";
 
 impl DomainEncryption {
     fn to_map(&self) -> MapBuilder {

@@ -103,7 +103,6 @@ pub struct LeaseTerms {
 }
 
 impl LeaseTerms {
-    /// The terms as a map: inside a decision, and in the host log's LEASE record.
     /// The terms as a map, as they stand in a decision and in a host log.
     pub fn to_map(&self) -> MapBuilder {
         MapBuilder::new()
@@ -117,10 +116,6 @@ impl LeaseTerms {
             .put(8, self.renewable)
     }
 
-    /// Reads the map of [`LeaseTerms::to_map`].
-    ///
-    /// # Errors
-    /// `Invalid` where a key is missing, unknown or of another type.
     /// Reads the terms from their map.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The host's side: decides, signs, records.
 
+use super::beside::beside;
 use super::records::{decisions_on, latest, write_records, Recorded};
 use super::{name, write_decision, Petition};
 use crate::capability::Place;
@@ -9,19 +10,14 @@ use crate::keystick::Signed;
 use crate::layout::domain as place;
 use crate::root::{Context, HostRoot};
 use asl_auth::{
-    admit, cose, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, PublicKey,
-    SigningKey,
+    admit, cose, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, SigningKey,
 };
 use asl_backend::files;
 use asl_core::{Digest, DomainId, Error, Kind, Result, Timestamp};
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Rejected petitions kept as evidence at most: strangers must not fill the keeper's disk.
 const KEPT_REJECTED: usize = 1000;
-
-/// Files of a damaged domain that are counted at most.
-const COUNTED: usize = 1_000_000;
 
 /// The host's side of admission.
 pub struct Keeper {
@@ -29,12 +25,6 @@ pub struct Keeper {
     key: SigningKey,
     context: Context,
     one_at_a_time: Mutex<()>,
-}
-
-/// What a decision depends on beside the petition and the policy.
-struct Beside {
-    promised_bytes: u64,
-    strangers: u32,
 }
 
 impl Keeper {
@@ -262,7 +252,9 @@ impl Keeper {
     ) -> Result<Decision> {
         let policy = self.root.policy()?;
         let trusted_roots = self.root.trusted_roots()?;
-        let beside = self.beside(known.map(Domain::id), &trusted_roots)?;
+        let now = Timestamp::claimed(self.context.clock.wall_ns());
+        let others = known.map(Domain::id);
+        let beside = beside(&self.root, others, &trusted_roots, now.unix_ns)?;
         Ok(admit(&AdmitInput {
             dam: &petition.dam.bytes,
             dam_sig: &petition.dam.sig,
@@ -270,7 +262,7 @@ impl Keeper {
             request_sig: &petition.request.sig,
             trusted_roots: &trusted_roots,
             policy: &policy,
-            now: Timestamp::claimed(self.context.clock.wall_ns()),
+            now,
             host: self.root.public_key(),
             previous: known.and_then(Domain::dam),
             state: known.map(Domain::state).unwrap_or_default(),
@@ -278,42 +270,6 @@ impl Keeper {
             strangers: beside.strangers,
             ruling,
         }))
-    }
-
-    /// What the other domains here have been promised, and how many of them are strangers'.
-    ///
-    /// A domain whose records are damaged stops nobody else: it takes no more writes, so it can
-    /// hold no more than it does.
-    fn beside(&self, but: Option<&DomainId>, trusted: &[PublicKey]) -> Result<Beside> {
-        let now = self.context.clock.wall_ns();
-        let mut beside = Beside {
-            promised_bytes: 0,
-            strangers: 0,
-        };
-        for id in self.root.domains()?.iter().filter(|id| Some(*id) != but) {
-            let domain = Domain::open(&self.root, id);
-            let counts = domain.as_ref().map_or(true, |d| is_stranger(d, trusted));
-            beside.strangers = beside.strangers.saturating_add(u32::from(counts));
-            let bytes = match domain.as_ref().map(|d| (d, d.require_sound())) {
-                Ok((domain, Ok(()))) => self.promised_to(domain, now),
-                _ => held_bytes(&self.root.layout().domain(id)),
-            };
-            beside.promised_bytes = beside.promised_bytes.saturating_add(bytes);
-        }
-        Ok(beside)
-    }
-
-    /// Until its grace is over, what a lease let in may lie here.
-    fn promised_to(&self, domain: &Domain, now: i64) -> u64 {
-        let granted = domain.lease().filter(|l| l.granted_by == self.root.id());
-        granted.map_or(0, |lease| {
-            let running = lease.grace_ends_ns() > now;
-            if running {
-                lease.terms.storage_bytes
-            } else {
-                0
-            }
-        })
     }
 
     fn welcome(&self, petition: &Petition) -> Result<Domain> {
@@ -378,50 +334,4 @@ impl Keeper {
 
 fn cannot_rule(why: &str) -> Error {
     Error::new(Kind::Refused, "decide", "the request so", why)
-}
-
-/// How many domains without a trusted root this host keeps, and how many it would at most.
-///
-/// # Errors
-/// `Invalid` where host-policy or a trusted root is malformed; `Io`.
-pub fn strangers(root: &HostRoot) -> Result<(u32, u32)> {
-    let most = root.policy()?.strangers;
-    let trusted = root.trusted_roots()?;
-    let mut kept = 0u32;
-    for id in root.domains()? {
-        let counts = Domain::open(root, &id).map_or(true, |d| is_stranger(&d, &trusted));
-        kept = kept.saturating_add(u32::from(counts));
-    }
-    Ok((kept, most))
-}
-
-/// Whether this host keeps a domain of which it trusts no root, and has not rejected it. What
-/// cannot be read is taken for one.
-fn is_stranger(domain: &Domain, trusted: &[PublicKey]) -> bool {
-    let known = domain.dam().is_some_and(|dam| {
-        let mut roots = dam.dam().roots.keys().iter();
-        roots.any(|key| trusted.contains(key))
-    });
-    let rejected = |r: &Recorded| r.decision.outcome == AdmissionResult::Rejected;
-    let kept = || !matches!(latest(domain), Ok(last) if last.as_ref().is_some_and(rejected));
-    // At home it is this machine's own.
-    !known && domain.place() == Place::Elsewhere && kept()
-}
-
-/// Bytes of the files below a directory; what cannot be read counts nothing.
-fn held_bytes(dir: &Path) -> u64 {
-    let (mut sum, mut seen) = (0u64, 0usize);
-    let mut todo = vec![dir.to_path_buf()];
-    while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            seen += 1;
-            match entry.metadata() {
-                _ if seen > COUNTED => return sum,
-                Ok(meta) if meta.is_dir() => todo.push(entry.path()),
-                Ok(meta) => sum = sum.saturating_add(meta.len()),
-                Err(_) => {}
-            }
-        }
-    }
-    sum
 }

@@ -5,11 +5,13 @@
 //! the names of seed 002 in `admission/` for the first, `admission/NNNN/` for later ones.
 
 mod applicant;
+mod beside;
 mod keeper;
 mod records;
 
 pub use applicant::apply;
-pub use keeper::{strangers, Keeper};
+pub use beside::strangers;
+pub use keeper::Keeper;
 pub use records::{recorded, rejected, Recorded};
 
 use crate::keystick::Signed;
@@ -96,11 +98,15 @@ pub fn read_decision(dir: &Path) -> Result<Signed> {
     })
 }
 
-/// Writes a decision into a directory.
+/// Writes a decision into a directory that is carried about; a later decision on the same request
+/// takes the place of an earlier one.
 ///
 /// # Errors
-/// `Exists`, `Io`.
+/// `Io`.
 pub fn write_decision(dir: &Path, decision: &Signed) -> Result<()> {
-    files::write_new(&dir.join(name::DECISION), &decision.bytes, 0o644)?;
-    files::write_new(&dir.join(name::DECISION_SIG), &decision.sig, 0o644)
+    if read_decision(dir).is_ok_and(|there| there == *decision) {
+        return Ok(());
+    }
+    files::replace(&dir.join(name::DECISION), &decision.bytes, 0o644)?;
+    files::replace(&dir.join(name::DECISION_SIG), &decision.sig, 0o644)
 }

@@ -4,7 +4,7 @@ use super::super::profile::Profile;
 use super::super::ui::Ui;
 use super::super::way::Way;
 use super::{mail, Step};
-use crate::commands::admission::{in_words, pinned, send};
+use crate::commands::admission::{in_words, pinned, send, show_request};
 use crate::commands::{boot_id, context};
 use crate::out::Out;
 use asl_core::{Error, Kind, Result};
@@ -103,9 +103,10 @@ fn ask(pin: &HostPin, petition: &Petition) -> Result<Receiver<Result<Signed>>> {
 }
 
 /// What a person may do with a request that has no answer.
-const ROADS: [&str; 3] = [
+const ROADS: [&str; 4] = [
     "Later: go on without it",
     "Write it to the key stick (put the stick in first)",
+    "Show it as QR codes, for a telephone to carry",
     "Ask over the network",
 ];
 
@@ -127,18 +128,22 @@ impl Answer {
         let question = format!("The request for {}", self.pin.name);
         let items = ROADS.map(String::from);
         loop {
-            match ui.choose(&question, &items, "admission.host")? {
-                Some(1) => match mail::post(&self.pin, &self.petition, profile, ui) {
-                    Ok(()) => self.posted = true,
-                    Err(e) => match ui.way_on(e, &[Way::Again, Way::Without], out)? {
-                        Way::Without => return Ok(()),
-                        _ => continue,
-                    },
+            let sent = match ui.choose(&question, &items, "admission.host")? {
+                Some(1) => mail::post(&self.pin, &self.petition, profile, ui),
+                Some(2) => show_request(&self.petition.request, out),
+                Some(3) => return Ok(self.ask(ui)?),
+                _ => return Ok(()),
+            };
+            match sent {
+                Ok(()) => {
+                    self.posted = true;
+                    return Ok(());
+                }
+                Err(e) => match ui.way_on(e, &[Way::Again, Way::Without], out)? {
+                    Way::Without => return Ok(()),
+                    _ => continue,
                 },
-                Some(2) => self.ask(ui)?,
-                _ => {}
             }
-            return Ok(());
         }
     }
 

@@ -30,8 +30,7 @@ pub fn decide(root: &Path, what: &Decide, out: Out) -> Result<()> {
         (Some(dir), _, _) => {
             let petition = Petition::read(dir)?;
             let signed = keeper.decide(&petition, what.outcome)?;
-            // The directory holds what was decided before, where the keeper decides again.
-            replace_decision(dir, &signed)?;
+            write_decision(dir, &signed)?;
             (petition, signed, Some(dir))
         }
         (_, Some(scanned), _) => {
@@ -102,15 +101,6 @@ fn read_dam(dir: &Path) -> Result<Signed> {
         bytes: read(name::DAM)?,
         sig: read(name::DAM_SIG)?,
     })
-}
-
-/// Writes the decision, in place of an earlier one on the same request.
-fn replace_decision(dir: &Path, signed: &Signed) -> Result<()> {
-    if read_decision(dir).is_ok_and(|there| there == *signed) {
-        return Ok(());
-    }
-    files::replace(&dir.join(name::DECISION), &signed.bytes, 0o644)?;
-    files::replace(&dir.join(name::DECISION_SIG), &signed.sig, 0o644)
 }
 
 pub fn list(root: &Path, domain: Option<&str>, waiting: bool, out: Out) -> Result<()> {

@@ -138,11 +138,28 @@ fn request(
     )
 }
 
+/// Shows a signed request as codes, one after the other, each until a key is pressed: what the
+/// rescue screen does.
+///
+/// # Errors
+/// `Interrupted`; `Invalid` where the request is larger than any may be.
+pub fn show_request(request: &Signed, out: Out) -> Result<()> {
+    let codes = draw_request(request, Room::of_terminal())?;
+    crate::out::remark(&show_codes(&codes, out)?);
+    if is_watched(out) {
+        await_key()?;
+    }
+    Ok(())
+}
+
+fn is_watched(out: Out) -> bool {
+    out.is_text() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
 /// Shows all codes but the last, one after the other where somebody looks on; gives the rest.
 fn show_codes(codes: &[Code], out: Out) -> Result<String> {
     let count = codes.len();
-    let watched =
-        out.is_text() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let watched = is_watched(out);
     let mut rest = String::new();
     for (n, code) in (1..).zip(codes) {
         let title = match count {
@@ -161,7 +178,7 @@ fn show_codes(codes: &[Code], out: Out) -> Result<String> {
 }
 
 fn await_key() -> Result<()> {
-    crate::out::remark_open("Scan it; then a key shows the next part. ");
+    crate::out::remark_open("Scan it; then press a key. ");
     let pressed = console::Term::stderr().read_key();
     crate::out::remark("");
     match pressed {
