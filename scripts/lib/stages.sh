@@ -21,7 +21,7 @@ stage_table() {
 		image      15 the bootable ISO
 		boots      20 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
 		promises   15 the ISO's promises, from inside a boot
-		targets    10 six file systems sealed into, filled and restored from, in a boot
+		targets    15 six file systems sealed into and restored from, in a boot
 		demo       20 scripts/boot --auto --small: from power-on to a proven restore
 	TABLE
 }
