@@ -84,6 +84,18 @@ pub fn draw(text: &str, room: Room) -> Result<Code> {
     })
 }
 
+/// Draws one text for paper: dark modules in ink, and enough to spare for a crease or a stain.
+///
+/// # Errors
+/// `Invalid` where it is longer than any code may be.
+pub fn draw_for_paper(text: &str) -> Result<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::M).map_err(|_| {
+        Error::new(Kind::Invalid, "draw", "a QR code", "the text is too long")
+            .next("keep it as a file instead")
+    })?;
+    Ok(code.render::<Dense1x2>().build())
+}
+
 /// Draws a signed request: one code where the room has it, else several numbered parts, to be
 /// shown one after the other.
 ///

@@ -317,3 +317,93 @@ fn a_rescuer_without_any_key_stick_can_make_one_there_and_go_on() {
     drop(pty);
     assert!(!home.keys().exists());
 }
+
+/// This disk alone is there, with what udev notes of it, and nothing of the machine that runs the
+/// tests.
+const ALONE: &str = r#"
+set -e
+mount -t tmpfs none /run
+mkdir -p /run/udev/data
+number=$(cat "/sys/block/$DISK/dev")
+{ blkid -p -o udev "/dev/$DISK" || true; } | sed 's/^/E:/' >"/run/udev/data/b$number"
+mount -t tmpfs none /sys/block
+ln -s "../devices/virtual/block/$DISK" "/sys/block/$DISK"
+if [ -n "${MOUNTED-}" ]; then mount "/dev/$DISK" "$MOUNTED"; fi
+exec "$@"
+"#;
+
+#[test]
+fn a_disk_becomes_the_key_stick_after_its_name_was_typed_and_is_read_back_from() {
+    let world = World::offline();
+    let disk = loops::Disk::new(&world.path("stick.img"), 300);
+    let home = Home { dir: world.dir };
+    let name = disk.name().trim_start_matches("/dev/").to_string();
+    let item = format!("{}  ", disk.name());
+    let alone = || {
+        let mut command = detached("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", ALONE]);
+        command.args(["sh", env!("CARGO_BIN_EXE_asl-host"), "rescue"]);
+        command.env("DISK", &name).env("TERM", "dumb");
+        command.current_dir(home.dir.path());
+        command
+    };
+    let look = || {
+        let mut pty = Pty::start(alone(), 24, 120);
+        pty.choose("What shall be done", "Look after what is prepared");
+        answer(&mut pty, "Which directory", &Type("keys"));
+        pty.choose("What shall be done", "Write a key stick");
+        pty
+    };
+    let mut pty = look();
+    // Another name than the disk's changes nothing.
+    pty.choose("Where shall the key stick be written", &item);
+    pty.expect("Everything on it is lost.");
+    answer(&mut pty, &format!("Type {name} to erase it"), &Type("yes"));
+    pty.expect("Nothing was changed.");
+    assert_eq!(
+        loops::tool(&["od", "-An", "-tx1", "-N4096", disk.name()])
+            .lines()
+            .count(),
+        2
+    );
+    pty.choose("Where shall the key stick be written", &item);
+    answer(&mut pty, &format!("Type {name} to erase it"), &Type(&name));
+    pty.expect("and read it back");
+    pty.expect("It may be taken out.");
+    pty.choose("What shall be done", "Leave");
+    let (code, said) = pty.end();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        loops::tool(&["blkid", "-p", "-s", "LABEL", "-o", "value", disk.name()]),
+        "ASL-KEYS"
+    );
+
+    // It is one now: offered as it is, not to be erased, and written anew with what changed.
+    let mut pty = look();
+    pty.expect(&item);
+    pty.expect("as it is");
+    pty.expect("Not now");
+    assert!(!pty.said().contains("ERASED"), "{}", pty.said());
+    drop(pty);
+    let at = home.path("mounted");
+    std::fs::create_dir(&at).unwrap();
+    // What is given away is no home for secrets.
+    let mut command = alone();
+    command.arg("--prepare").env("MOUNTED", &at);
+    let mut pty = Pty::start(command, 24, 120);
+    answer(&mut pty, "Which directory", &Type("mounted/my-keys"));
+    pty.expect("That is a key stick, which is given away");
+    pty.expect("Which directory");
+    pty.send("\x03");
+    assert_eq!(pty.end().0, 130);
+    loops::tool(&["mount", disk.name(), at.to_str().unwrap()]);
+    let shown = home.show(&at);
+    let written = std::fs::read(at.join("asl-keys/asl-host")).unwrap();
+    loops::tool(&["umount", at.to_str().unwrap()]);
+    assert_eq!(shown["amiss"], serde_json::json!([]));
+    assert_eq!(shown["secrets"], serde_json::json!([]));
+    assert_eq!(
+        written,
+        std::fs::read(env!("CARGO_BIN_EXE_asl-host")).unwrap()
+    );
+}

@@ -1,12 +1,14 @@
 //! `key card`: the paper an owner prints and keeps with other papers.
 //!
-//! 80 columns and plain ASCII: any printer, any terminal, any typewriter.
+//! 80 columns and plain ASCII: any printer, any terminal, any typewriter. On the second sheet, which
+//! holds the owner's secret, stand QR codes too.
 
 use super::bundle::require_owner;
 use super::holding::Holding;
 use super::{key_json, recipient_json, recipient_words};
 use crate::commands::context;
 use crate::out::{time, Out};
+use crate::qr;
 use asl_backend::files;
 use asl_core::{Error, Kind, Result};
 use serde_json::json;
@@ -77,7 +79,7 @@ pub fn card(holding: &Holding, owner_identity: Option<&Path>) -> Result<Zeroizin
     card.fingerprints(holding);
     card.meanings();
     if let Some(lines) = &secret {
-        card.secret(lines);
+        card.secret(lines)?;
     }
     card.rule();
     Ok(card.0)
@@ -158,7 +160,7 @@ impl Card {
         }
     }
 
-    fn secret(&mut self, lines: &[Zeroizing<String>]) {
+    fn secret(&mut self, lines: &[Zeroizing<String>]) -> Result<()> {
         // A sheet of its own, to be kept apart from the card.
         self.line("\u{c}");
         self.rule();
@@ -180,7 +182,13 @@ impl Card {
                 }
                 self.line(&format!("  sum {}", sum(part)));
             }
+            self.heading("The same for a camera:");
+            let drawing = Zeroizing::new(qr::draw_for_paper(line)?);
+            for row in drawing.lines() {
+                self.line(&format!("  {row}"));
+            }
         }
+        Ok(())
     }
 }
 
