@@ -359,6 +359,71 @@ fn on_80x24_one_part_after_the_other_is_shown_and_each_can_be_scanned() {
     asl_auth::AdmissionRequest::decode(&request).unwrap();
 }
 
+/// The host is gone; what a person then does on the rescue screen is carry the request by hand.
+#[test]
+fn on_the_rescue_screen_a_request_that_nobody_answers_leaves_as_codes() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "THIS TEST MUST RUN AS ROOT: the session takes its lock in /run/asl"
+    );
+    let mut world = World::new();
+    drop(world.server.take());
+    write_random(&world.path("source/a"), 1);
+    let profile = format!(
+        "interactive = true\n[keys]\npath = {:?}\n[target]\npath = {:?}\n\
+         [source]\npaths = [{:?}]\n[end]\naction = \"shell\"\n\
+         [admission]\nhost = \"home\"\n\
+         [lease]\nbytes = 900000000\ndays = 1\napplies = \"remote\"\n",
+        world.stick(),
+        world.root(),
+        world.path("source"),
+    );
+    let path = world.path("profile.toml");
+    std::fs::write(&path, profile).unwrap();
+    let mut command = world.asl().words(["rescue", "--profile"]);
+    command.arg(path).env("TERM", "dumb");
+    let mut pty = pty::Pty::start(command, 24, 80);
+    world.compare_with_card(&mut pty);
+    pty.expect("Passphrase of the key stick");
+    pty.send(&format!("{PASSPHRASE}\r"));
+    let mut asked = false;
+    wait_for("the end of sealing", || {
+        let said = pty.said();
+        // Where this machine's disks are full, it is asked whether the source fits.
+        if !asked && said.contains("Go on [Y/n]") {
+            pty.send("y");
+            asked = true;
+        }
+        said.contains("has not answered")
+    });
+    pty.expect("home has not answered.");
+    pty.choose("The request for home", "Show it as QR codes");
+    pty.expect("Part 1 of ");
+    loop {
+        pty.expect("then press a key");
+        let said = pty.said();
+        let last = said.matches("then press a key").count();
+        pty.send(" ");
+        if said.contains(&format!("Part {last} of {last}\r\n")) {
+            break;
+        }
+    }
+    let (code, said) = pty.end();
+    assert_eq!(code, 0, "{said}");
+    let scanned = scan(&said.replace('\r', "")).join("\n");
+
+    // The keeper reads it off the telephone; the stick was at his place before.
+    let mut decide = keeper(&world, "decide");
+    decide.args(["--code", &scanned, "--dam"]);
+    decide.arg(world.stick().join("asl-keys")).arg("--to");
+    let back = world.path("back");
+    decide.arg(&back);
+    let decided = decide.run().ok().out;
+    assert!(decided.contains("The host lends 900.00 MB"), "{decided}");
+    with_request(&world, "apply", &back).run().ok();
+    world.verify();
+}
+
 #[test]
 fn a_lease_that_a_host_gave_its_own_domain_counts_in_bytes_snapshots_and_time() {
     let world = World::offline().with_domain();
