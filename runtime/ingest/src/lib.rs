@@ -4,8 +4,10 @@
 //! restore takes the same way back and verifies what it writes. This crate sees pieces and their
 //! ids: never a key, a block, a lease or a log.
 
+mod compare;
 mod handle;
 mod ingest;
+mod look;
 mod os;
 mod pieces;
 mod problems;
@@ -16,11 +18,12 @@ mod testing;
 mod walk;
 mod watch;
 
+pub use compare::{compare, Change};
 pub use ingest::{ingest_tree, IngestOptions, Ingested};
+pub use look::{list, open_at, read_file, Listed};
 pub use os::NameTable;
 pub use pieces::{Acknowledged, Chunking, PieceStore};
 pub use restore::{restore, RestoreOptions, Restored};
-pub use walk::{list, Listed};
 pub use watch::{Progress, Watch};
 
 /// Directories below each other at most, in what is ingested and what is restored.

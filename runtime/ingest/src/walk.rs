@@ -1,14 +1,13 @@
 //! The one way through a stored tree, for restoring and for listing.
 
 use crate::os::is_component;
-use crate::problems::Problems;
 use crate::read::{ends_all, TreeReader};
 use crate::{PieceStore, DEEPEST};
-use asl_core::codec::{tree_key, Entry, EntryKind, Problem, Root};
+use asl_core::codec::{tree_key, Entry, EntryKind, Root};
 use asl_core::{ChunkId, Error, Kind, Result};
 
 /// Bytes of directories held open at most, one below the other.
-const HELD: usize = 32 << 20;
+pub(crate) const HELD: usize = 32 << 20;
 
 /// What is done on the way. An error ends the walk.
 pub(crate) trait Visitor {
@@ -196,59 +195,4 @@ fn damaged(path: &[u8], why: &str) -> Error {
 pub(crate) fn shown(path: &[u8]) -> String {
     let path = if path.is_empty() { b"." } else { path };
     format!("{:?}", String::from_utf8_lossy(path))
-}
-
-/// What a listing went through.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// The root.
-    pub root: Root,
-    /// Directories that could not be listed whole, at most [`Root::PROBLEMS`].
-    pub problems: Vec<Problem>,
-    /// How many in all.
-    pub problem_count: u64,
-}
-
-/// Lists the entries of a root, each directory before what is in it, in the order of their names.
-///
-/// The path is below the root's top and as bytes, empty for the top itself.
-///
-/// # Errors
-/// Those of the store, `Damage` where the root is misshapen, and the visitor's own, which ends the
-/// listing. A damaged directory is no error but told in the result.
-pub fn list(
-    store: &dyn PieceStore,
-    root: &ChunkId,
-    visit: &mut dyn FnMut(&[u8], &Entry) -> Result<()>,
-) -> Result<Listed> {
-    struct Lister<'v> {
-        visit: &'v mut dyn FnMut(&[u8], &Entry) -> Result<()>,
-        problems: Problems,
-    }
-    impl Visitor for Lister<'_> {
-        fn enter(&mut self, path: &[u8], entry: &Entry) -> Result<bool> {
-            (self.visit)(path, entry).map(|()| true)
-        }
-        fn leave(&mut self, _: &[u8], _: &Entry) -> Result<()> {
-            Ok(())
-        }
-        fn leaf(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
-            (self.visit)(path, entry)
-        }
-        fn damage(&mut self, path: &[u8], error: Error) -> Result<()> {
-            self.problems.add(path, &error.to_string());
-            Ok(())
-        }
-    }
-    let root = read_root(store, root)?;
-    let mut lister = Lister {
-        visit,
-        problems: Problems::default(),
-    };
-    walk(store, &root, &mut lister)?;
-    Ok(Listed {
-        root,
-        problem_count: lister.problems.count(),
-        problems: lister.problems.into_kept(),
-    })
 }

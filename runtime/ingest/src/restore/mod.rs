@@ -8,8 +8,9 @@ mod apply;
 mod content;
 mod place;
 
+use crate::look::open_at;
 use crate::os::{open_beneath, read_names, retry, stat_fd, told, DirStack};
-use crate::walk::{read_root, walk};
+use crate::walk::walk;
 use crate::{PieceStore, Watch};
 use asl_core::codec::{Problem, Root};
 use asl_core::{ChunkId, Error, Kind, Result};
@@ -19,9 +20,11 @@ use rustix::fs::{fremovexattr, openat, syncfs, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use std::path::Path;
 
-/// What a restore may cost at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is restored, and what that may cost at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreOptions {
+    /// The path below the root of what is restored, as bytes; empty for all of it.
+    pub path: Vec<u8>,
     /// Logical bytes of all files, holes included. Default 16 TiB.
     pub max_bytes: u64,
     /// Entries. Default 2^30.
@@ -31,6 +34,7 @@ pub struct RestoreOptions {
 impl Default for RestoreOptions {
     fn default() -> Self {
         RestoreOptions {
+            path: Vec::new(),
             max_bytes: 16 << 40,
             max_entries: 1 << 30,
         }
@@ -40,7 +44,8 @@ impl Default for RestoreOptions {
 /// What a restore made.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// The root that was restored; its own problems tell what the source did not give.
+    /// The root that was restored, or the part at the path of the options; its own problems tell
+    /// what the source did not give.
     pub root: Root,
     /// Entries in place.
     pub entries: u64,
@@ -81,10 +86,11 @@ impl Restored {
 /// Restores a root into a directory that is new or empty.
 ///
 /// A directory's content goes right into it, with the directory's own metadata; a single file goes
-/// into it under its name. All of it is on the medium when the call returns.
+/// into it under its name; so does what lies at the path that the options name. All of it is on the medium when the call returns.
 ///
 /// # Errors
-/// `Exists` where the target holds something (nothing is written then), `Refused` where the root
+/// `NotFound` where there is no such path, `Exists` where the target holds something (nothing is
+/// written in both cases), `Refused` where the root
 /// states more than the options allow, `Invalid` where the root itself cannot be read, `Damage`
 /// where the tree has more than it states, `Io` where the target cannot take more, `Interrupted`, and the
 /// store's. Damage of single files is told by [`Restored::verdict`].
@@ -95,7 +101,7 @@ pub fn restore(
     options: &RestoreOptions,
     watch: &dyn Watch,
 ) -> Result<Restored> {
-    let root = read_root(store, root)?;
+    let root = open_at(store, root, &options.path)?;
     let over = |what: &str, has: u64, most: u64| {
         let why = format!("it states {has} {what}, more than the {most} allowed");
         Error::new(Kind::Refused, "restore", "the root", why)

@@ -440,10 +440,14 @@ fn nested_large_directories_do_not_pile_up_in_memory_and_are_read_whole() {
     let id = root(&a.store, below, 10_000, 0);
     let before = a.store.gets.load(Ordering::SeqCst);
     let mut seen = 0;
-    let listed = crate::list(&a.store, &id, &mut |_, _| {
-        seen += 1;
-        Ok(())
-    });
+    let listed = crate::list(
+        &a.store,
+        &crate::open_at(&a.store, &id, b"").unwrap(),
+        &mut |_, _| {
+            seen += 1;
+            Ok(true)
+        },
+    );
     assert_eq!((seen, listed.unwrap().problem_count), (30 * 41 + 1, 0));
     // 30 directories of 2.4 MB are more than is held: some were read again, none often.
     let reads = a.store.gets.load(Ordering::SeqCst) - before;

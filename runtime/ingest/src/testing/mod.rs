@@ -1,6 +1,7 @@
 //! What this crate's tests stand on, and its tests through the public door.
 
 mod hostile;
+mod looking;
 mod races;
 mod rights;
 mod roundtrip;

@@ -1,7 +1,9 @@
 //! What goes in comes out: nasty trees, through ingest and restore and back.
 
 use super::{describe, needs_root, noise, Noon, Pieces, Quiet};
-use crate::{ingest_tree, list, restore, IngestOptions, Ingested, NameTable, RestoreOptions};
+use crate::{
+    ingest_tree, list, open_at, restore, IngestOptions, Ingested, NameTable, RestoreOptions,
+};
 use asl_core::codec::Root;
 use asl_core::Kind;
 use rustix::fs::{
@@ -256,12 +258,16 @@ fn owners_names_are_kept_as_the_source_spells_them() {
     let store = Pieces::new();
     let made = ingest(&store, &source);
     let mut seen = Vec::new();
-    let listed = list(&store, &made.root, &mut |path, e| {
-        if path == b"suid" {
-            seen.push((e.meta.user.clone(), e.meta.group.clone(), e.meta.uid));
-        }
-        Ok(())
-    })
+    let listed = list(
+        &store,
+        &open_at(&store, &made.root, b"").unwrap(),
+        &mut |path, e| {
+            if path == b"suid" {
+                seen.push((e.meta.user.clone(), e.meta.group.clone(), e.meta.uid));
+            }
+            Ok(true)
+        },
+    )
     .unwrap();
     assert_eq!(seen, [(Some(b"ann".to_vec()), None, 1000)]);
     assert_eq!(listed.problem_count, 0);
@@ -274,10 +280,14 @@ fn a_listing_has_every_path_once_in_order() {
     let store = Pieces::new();
     let made = ingest(&store, &source);
     let mut paths = Vec::new();
-    list(&store, &made.root, &mut |path, _| {
-        paths.push(path.to_vec());
-        Ok(())
-    })
+    list(
+        &store,
+        &open_at(&store, &made.root, b"").unwrap(),
+        &mut |path, _| {
+            paths.push(path.to_vec());
+            Ok(true)
+        },
+    )
     .unwrap();
     let mut expected: Vec<Vec<u8>> = describe(&source)
         .into_keys()
@@ -286,14 +296,18 @@ fn a_listing_has_every_path_once_in_order() {
     paths.sort();
     expected.sort();
     assert_eq!(paths, expected);
-    let e = list(&store, &made.root, &mut |_, _| {
-        Err(asl_core::Error::new(
-            Kind::Interrupted,
-            "list",
-            "",
-            "enough",
-        ))
-    });
+    let e = list(
+        &store,
+        &open_at(&store, &made.root, b"").unwrap(),
+        &mut |_, _| {
+            Err(asl_core::Error::new(
+                Kind::Interrupted,
+                "list",
+                "",
+                "enough",
+            ))
+        },
+    );
     assert_eq!(e.unwrap_err().kind(), Kind::Interrupted);
 }
 
@@ -330,10 +344,14 @@ fn a_directory_of_many_entries_comes_back_whole() {
     let blob = root.top.content.unwrap();
     assert!(blob.depth == 1 && blob.size > 1_500_000, "{blob:?}");
     let mut listed = 0;
-    list(&store, &made.root, &mut |_, _| {
-        listed += 1;
-        Ok(())
-    })
+    list(
+        &store,
+        &open_at(&store, &made.root, b"").unwrap(),
+        &mut |_, _| {
+            listed += 1;
+            Ok(true)
+        },
+    )
     .unwrap();
     assert_eq!(listed, 30_001);
 }

@@ -283,6 +283,7 @@ fn a_root_of_more_than_is_allowed_is_refused_before_anything_is_made() {
     let exact = RestoreOptions {
         max_bytes: made.bytes,
         max_entries: made.entries,
+        ..RestoreOptions::default()
     };
     restore(&store, &made.root, &to, &exact, &Quiet).unwrap();
 }
