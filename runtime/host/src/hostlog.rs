@@ -8,7 +8,9 @@ use crate::heads;
 use crate::layout::domain::HOST_LOG;
 use asl_auth::{Decision, DomainState, LeaseTerms};
 use asl_backend::{Backend, Name};
-use asl_core::{Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, Timestamp, Value};
+use asl_core::{
+    Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, SnapshotId, Timestamp, Value,
+};
 use asl_store::{Evidence, FrameLog, LogForm, Mode};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,6 +137,24 @@ pub enum HostRecord {
         /// Unix nanoseconds by the granting host's clock.
         floor_ns: i64,
     },
+    /// A snapshot that is kept whatever comes.
+    Pin {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The digest of its manifest.
+        manifest: Digest,
+        /// Why, for the keeper.
+        why: String,
+        /// When, by this host's clock.
+        time: Timestamp,
+    },
+    /// A snapshot that is kept no longer.
+    Unpin {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// When, by this host's clock.
+        time: Timestamp,
+    },
 }
 
 /// Why a domain is suspended whose lease has ended.
@@ -227,6 +247,21 @@ impl HostRecord {
                 .put(0, 5)
                 .put(1, *decision)
                 .put(2, *floor_ns),
+            HostRecord::Pin {
+                snapshot,
+                manifest,
+                why,
+                time,
+            } => MapBuilder::new()
+                .put(0, 6)
+                .put(1, snapshot.number())
+                .put(2, *manifest)
+                .put(3, why.as_str())
+                .put(4, *time),
+            HostRecord::Unpin { snapshot, time } => MapBuilder::new()
+                .put(0, 7)
+                .put(1, snapshot.number())
+                .put(2, *time),
         }
         .build()
     }
@@ -267,6 +302,16 @@ impl HostRecord {
             5 => HostRecord::Evidence {
                 decision: f.id(1)?,
                 floor_ns: f.int(2)?,
+            },
+            6 => HostRecord::Pin {
+                snapshot: SnapshotId::new(f.uint32(1)?)?,
+                manifest: f.id(2)?,
+                why: f.text(3)?,
+                time: Timestamp::from_value(&f.value(4)?)?,
+            },
+            7 => HostRecord::Unpin {
+                snapshot: SnapshotId::new(f.uint32(1)?)?,
+                time: Timestamp::from_value(&f.value(2)?)?,
             },
             n => {
                 return Err(Error::new(

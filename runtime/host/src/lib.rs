@@ -12,8 +12,10 @@ mod heads;
 pub mod hostlog;
 pub mod keystick;
 pub mod layout;
+pub mod pins;
 pub mod root;
 pub mod sealer;
+pub mod standing;
 
 pub use domain::{Domain, Founding};
 pub use handle::{Credentials, LeaseScope, StoreHandle};

@@ -3,6 +3,8 @@
 mod appliance;
 mod cli;
 mod commands;
+mod lines;
+mod names;
 mod out;
 mod progress;
 mod prompt;

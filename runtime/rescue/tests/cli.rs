@@ -76,10 +76,22 @@ fn every_commands_help_has_an_example_that_begins_with_it() {
         "lease show",
         "ingest",
         "restore",
+        "ls",
+        "find",
+        "cat",
         "snapshot create",
         "snapshot list",
+        "snapshot show",
+        "snapshot diff",
+        "snapshot pin",
+        "snapshot unpin",
+        "log show",
         "log verify",
+        "profile check",
+        "profile explain",
         "verify",
+        "man",
+        "completions",
     ] {
         assert!(
             all.iter().any(|w| w.join(" ") == command),
@@ -107,6 +119,61 @@ fn every_commands_help_has_an_example_that_begins_with_it() {
         !help(&[]).contains("unlock-child"),
         "what people do not call is not shown"
     );
+}
+
+#[test]
+fn every_command_has_a_page_in_the_manual_with_its_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = Path::new("/nonexistent");
+    let mut man = asl(nowhere).words(["man", "--json", "--to"]);
+    man.arg(dir.path());
+    let told = man.run().ok().json();
+    let pages = told["pages"].as_array().unwrap();
+    let all = every_command();
+    assert_eq!(
+        pages.len(),
+        all.len() + 1,
+        "the program's own page and one a command"
+    );
+    for words in all {
+        let name = format!("asl-host-{}.1", words.join("-"));
+        let page = std::fs::read_to_string(dir.path().join(&name)).expect(&name);
+        assert!(
+            page.contains(".SH NAME") && page.contains("\\-\\-json"),
+            "{name}"
+        );
+        let runs = format!("asl\\-host {}", words.join(" ").replace('-', "\\-"));
+        assert!(page.contains(&runs), "{name}: {page}");
+        let one = asl(nowhere).words(["man"]).words(&words).run().ok();
+        assert_eq!(one.out, page, "{name}");
+    }
+    asl(nowhere)
+        .words(["man", "no", "such"])
+        .run()
+        .refused(2, &["no such command"]);
+    asl(nowhere)
+        .words(["man", "unlock-child"])
+        .run()
+        .refused(2, &["no such command"]);
+}
+
+#[test]
+fn every_shell_gets_its_completions_and_they_know_the_commands() {
+    let nowhere = Path::new("/nonexistent");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = asl(nowhere).words(["completions", shell]).run().ok().out;
+        assert!(
+            script.contains("snapshot") && script.contains("passphrase-file"),
+            "{shell}"
+        );
+        let told = asl(nowhere)
+            .words(["completions", shell, "--json"])
+            .run()
+            .ok()
+            .json();
+        assert_eq!(told["script"], script.as_str());
+    }
+    asl(nowhere).words(["completions", "tcsh"]).run().ends(2);
 }
 
 #[test]

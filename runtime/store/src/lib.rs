@@ -14,6 +14,7 @@
 mod block;
 mod blockset;
 mod current;
+mod history;
 #[cfg(test)]
 mod hostile;
 mod index;
@@ -32,6 +33,7 @@ mod wire;
 pub use block::{MAX_PIECE, MAX_SEALED_BLOCK};
 pub use blockset::BlockSet;
 pub use current::{Current, SnapshotEntry};
+pub use history::{history, Past};
 pub use log::{Evidence, Frame, FrameLog, Head, LogForm, Mode, MAX_FRAME};
 pub use manifest::{Manifest, ManifestSegment, ReadBack, SnapshotTerms};
 pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};

@@ -57,6 +57,8 @@ impl View {
                     lease.seen_ns = lease.seen_ns.max(floor_ns);
                 }
             }
+            // They keep data and give no right; `pins` reads them.
+            HostRecord::Pin { .. } | HostRecord::Unpin { .. } => {}
         }
     }
 }

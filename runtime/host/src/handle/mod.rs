@@ -18,8 +18,8 @@ use asl_auth::{cose, OpenIdentity, SealCredential, StoreParams};
 use asl_backend::{Backend, Durability, Name};
 use asl_core::{ChunkId, Digest, DomainId, Error, Kind, Result, SnapshotId, Timestamp, TypeTag};
 use asl_store::{
-    Ack, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack, ReadBackReport, Sealer,
-    SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
+    Ack, BlockSet, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack,
+    ReadBackReport, Sealer, SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
 };
 use lease::{Gate, Pieces, PIECE_COST};
 use std::path::PathBuf;
@@ -334,6 +334,14 @@ impl StoreHandle {
     /// The snapshots, oldest first, each as far as it can be read.
     pub fn manifests(&self) -> Vec<(SnapshotId, Result<Manifest>)> {
         self.store.manifests()
+    }
+
+    /// The blocks of a snapshot.
+    ///
+    /// # Errors
+    /// `Damage` where the list is missing or is another; `Io`.
+    pub fn snapshot_blocks(&self, manifest: &Manifest) -> Result<BlockSet> {
+        self.store.snapshot_blocks(manifest)
     }
 
     /// What was found damaged at opening.

@@ -5,17 +5,25 @@ mod admission;
 mod domain;
 mod image;
 mod keys;
+mod log;
+mod look;
 mod open;
 mod profile;
 mod seal;
+mod snapshot;
+mod words;
 
 pub use admission::{Admission, Decide, Lease};
 pub use domain::{Domain, PlainRoots};
 pub use image::Image;
 pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
-pub use open::{Log, Restore, Verify};
+pub use log::Log;
+pub use look::{Cat, EntryType, Find, Ls, Sealed};
+pub use open::{Restore, Verify};
 pub use profile::Profile;
-pub use seal::{Ingest, Snapshot};
+pub use seal::Ingest;
+pub use snapshot::Snapshot;
+pub use words::{Completions, Man};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -101,13 +109,38 @@ Example:
     Ingest(Ingest),
     /// Bring a sealed tree back
     #[command(after_help = "\
-Example:
-  asl-host restore --domain alice.personal --identity owner.txt --to /mnt/new")]
+Examples:
+  asl-host restore --domain alice.personal --identity owner.txt --to /mnt/new
+  asl-host restore --path home/alice --identity owner.txt --to /mnt/alice")]
     Restore(Restore),
-    /// Make and list snapshots
+    /// List a directory of a sealed tree
+    #[command(after_help = "\
+Examples:
+  asl-host ls --domain alice.personal --identity owner.txt
+  asl-host ls -l home/alice --identity owner.txt --snapshot snap-000002
+
+With --json each entry is one object on a line of its own.")]
+    Ls(Ls),
+    /// Find entries of a sealed tree
+    #[command(after_help = "\
+Examples:
+  asl-host find --name '*.jpg' -i --larger 1M --identity owner.txt
+  asl-host find home/alice --type file --newer 2026-01-31 -0 --identity owner.txt
+
+With --json each entry is one object on a line of its own.")]
+    Find(Find),
+    /// Print a file of a sealed tree, reading only the blocks that hold it
+    #[command(after_help = "\
+Example:
+  asl-host cat home/alice/letter.txt --identity owner.txt > letter.txt
+
+What is damaged ends it with exit code 4, what was sealed with holes with 5; a hole prints as
+zeros. With --json the file is read and checked, and what it is is printed instead of its bytes.")]
+    Cat(Cat),
+    /// Make, show, compare and keep snapshots
     #[command(subcommand)]
     Snapshot(Snapshot),
-    /// Check the content log
+    /// Show and check the content log
     #[command(subcommand)]
     Log(Log),
     /// Check and explain what an appliance does by itself and what it asks
@@ -122,6 +155,17 @@ Examples:
     /// Check the boot medium
     #[command(subcommand)]
     Image(Image),
+    /// Print the manual page of a command, or write all of them
+    #[command(after_help = "\
+Examples:
+  asl-host man snapshot diff | man -l -
+  asl-host man --to /usr/local/share/man/man1")]
+    Man(Man),
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Example:
+  asl-host completions bash > /etc/bash_completion.d/asl-host")]
+    Completions(Completions),
     /// The short-lived child that holds the passphrase (used by the other commands)
     #[command(hide = true)]
     UnlockChild {

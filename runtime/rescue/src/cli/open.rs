@@ -1,32 +1,20 @@
-//! What reads and checks: `restore`, `log`, `verify`.
+//! What reads and checks everything: `restore`, `verify`.
 
-use super::WhichDomain;
-use clap::{Args, Subcommand};
+use super::{Sealed, WhichDomain};
+use clap::Args;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Restore {
     #[command(flatten)]
-    pub which: WhichDomain,
-    /// The owner's age identity file; not needed for a plain domain
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// The snapshot; the newest without it
-    #[arg(long)]
-    pub snapshot: Option<String>,
+    pub sealed: Sealed,
+    /// Only what lies at this path of the snapshot
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub path: OsString,
     /// An empty or new directory
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-}
-
-#[derive(Subcommand)]
-pub enum Log {
-    /// Check every frame of the content log and say its head
-    #[command(after_help = "Example:\n  asl-host log verify --domain alice.personal")]
-    Verify {
-        #[command(flatten)]
-        which: WhichDomain,
-    },
 }
 
 #[derive(Args)]

@@ -1,7 +1,7 @@
-//! What seals: `ingest` and `snapshot`.
+//! What seals: `ingest`.
 
 use super::{Unlock, WhichDomain};
-use clap::{Args, Subcommand};
+use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -18,25 +18,4 @@ pub struct Ingest {
     /// Make a snapshot afterwards
     #[arg(long)]
     pub snapshot: bool,
-}
-
-#[derive(Subcommand)]
-pub enum Snapshot {
-    /// Make a snapshot of what is sealed
-    #[command(after_help = "Example:\n  asl-host snapshot create --stick /mnt/keys")]
-    Create {
-        #[command(flatten)]
-        which: WhichDomain,
-        #[command(flatten)]
-        unlock: Unlock,
-        /// Do not read the blocks back from the medium first
-        #[arg(long)]
-        no_read_back: bool,
-    },
-    /// List snapshots
-    #[command(after_help = "Example:\n  asl-host snapshot list --domain alice.personal --json")]
-    List {
-        #[command(flatten)]
-        which: WhichDomain,
-    },
 }

@@ -2,14 +2,21 @@
 
 pub mod admission;
 pub mod dam;
+mod diff;
 pub mod domain;
+mod entry;
 pub mod host;
 mod image;
 pub mod keys;
 mod lease;
+mod log;
+mod look;
 mod open;
 mod profile;
 pub mod seal;
+mod sealed;
+mod snapshot;
+mod words;
 
 use crate::cli::{Cli, Command, WhichDomain};
 use crate::out::Out;
@@ -38,11 +45,16 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Lease(verb) => done(lease::lease(root, verb, out)),
         Command::Ingest(args) => seal::ingest(root, &args, out),
         Command::Restore(args) => open::restore(root, &args, out),
-        Command::Snapshot(verb) => done(seal::snapshot(root, verb, out)),
-        Command::Log(verb) => done(open::log(root, verb, out)),
+        Command::Ls(args) => look::ls(root, &args, out),
+        Command::Find(args) => look::find(root, &args, out),
+        Command::Cat(args) => look::cat(root, &args, out),
+        Command::Snapshot(verb) => snapshot::snapshot(root, verb, out),
+        Command::Log(verb) => done(log::log(root, verb, out)),
         Command::Profile(verb) => done(profile::profile(verb, out)),
         Command::Verify(args) => open::verify(root, &args, out),
         Command::Image(verb) => image::run(verb, out),
+        Command::Man(args) => done(words::man(&args, out)),
+        Command::Completions(args) => done(words::completions(&args, out)),
         Command::UnlockChild { order } => done(unlock::child(&order)),
     }
 }

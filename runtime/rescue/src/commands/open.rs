@@ -1,59 +1,40 @@
-//! `restore`, `log` and `verify`: the verbs that read.
+//! `restore` and `verify`: the verbs that read everything.
 
-use super::{keys, open_domain, open_handle, DAMAGE, SEALED_WITH_HOLES};
-use crate::cli::{self, Log};
+use super::sealed::{open_credentials, open_sealed};
+use super::{open_domain, open_handle, DAMAGE, SEALED_WITH_HOLES};
+use crate::cli;
 use crate::out::{size, Out};
 use crate::progress::{bar, Screen};
 use crate::system;
-use asl_core::codec::Root;
-use asl_core::{words, ChunkId, Error, Kind, Result, SnapshotId};
-use asl_host::{Credentials, Domain, StoreHandle};
+use asl_core::{Error, Kind, Result};
+use asl_host::Credentials;
 use asl_ingest::RestoreOptions;
-use asl_store::{Manifest, Mode, VerifyOptions};
+use asl_store::{Mode, VerifyOptions};
 use serde_json::{json, Value};
-use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 pub fn restore(root: &Path, args: &cli::Restore, out: Out) -> Result<ExitCode> {
-    let (root, domain) = open_domain(root, &args.which)?;
-    let credentials = open_credentials(&domain, args.identity.as_deref())?;
-    let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
-    let wanted = args
-        .snapshot
-        .as_deref()
-        .map(str::parse::<SnapshotId>)
-        .transpose()?;
-    let mut manifests = handle.manifests().into_iter();
-    let found = match wanted {
-        Some(id) => manifests.find(|(n, _)| *n == id),
-        None => manifests.next_back(),
-    };
-    let (id, manifest) = found.ok_or_else(|| {
-        Error::new(
-            Kind::NotFound,
-            "restore from",
-            domain.id(),
-            "there is no such snapshot",
-        )
-        .next("list them with `asl-host snapshot list`")
-    })?;
-    let roots = newest_roots(&handle, &manifest?)?;
+    let opened = open_sealed(root, &args.sealed)?;
+    let places = opened.places(args.path.as_bytes())?;
     let mut problems = 0;
     let mut restored = Vec::new();
-    for (number, chunk) in roots.iter().enumerate() {
+    for place in &places {
         // One root restores to the directory itself; several, each to a numbered one below it.
-        let to = if roots.len() == 1 {
+        let to = if places.len() == 1 {
             args.to.clone()
         } else {
-            args.to.join(format!("{:02}", number + 1))
-        };
-        if roots.len() > 1 {
             std::fs::create_dir_all(&args.to)
                 .map_err(|e| Error::new(Kind::Io, "make", args.to.display(), e))?;
-        }
+            args.to.join(&place.number)
+        };
+        let options = RestoreOptions {
+            path: place.path.clone(),
+            ..RestoreOptions::default()
+        };
         let screen = Screen::new(out, "restoring", |_| ());
-        let done = asl_ingest::restore(&handle, chunk, &to, &RestoreOptions::default(), &screen);
+        let done = asl_ingest::restore(&opened.handle, &place.root, &to, &options, &screen);
         screen.finish();
         let done = done?;
         problems += done.problem_count;
@@ -75,67 +56,13 @@ pub fn restore(root: &Path, args: &cli::Restore, out: Out) -> Result<ExitCode> {
         .collect();
     out.result(
         &text,
-        &json!({ "snapshot": id.to_string(), "restored": list, "problems": problems }),
+        &json!({ "snapshot": opened.snapshot.to_string(), "restored": list, "problems": problems }),
     )?;
     Ok(ExitCode::from(if problems > 0 {
         SEALED_WITH_HOLES
     } else {
         0
     }))
-}
-
-/// The newest root of each source in a snapshot: a source that was sealed again is restored once.
-fn newest_roots(handle: &StoreHandle, manifest: &Manifest) -> Result<Vec<ChunkId>> {
-    let mut newest: BTreeMap<Vec<u8>, ChunkId> = BTreeMap::new();
-    let within = |id: &&ChunkId| manifest.roots.iter().any(|(root, _)| root == *id);
-    for id in handle.current().root_order.iter().filter(within) {
-        newest.insert(Root::decode(&handle.get_piece(id)?)?.source, *id);
-    }
-    Ok(newest.into_values().collect())
-}
-
-fn open_credentials(domain: &Domain, identity: Option<&Path>) -> Result<Credentials> {
-    if !domain.genesis().params.encrypted {
-        return Ok(Credentials::None);
-    }
-    let path = identity.ok_or_else(|| {
-        Error::new(
-            Kind::Refused,
-            "open",
-            format!("domain {}", domain.id()),
-            "it is sealed for its owner",
-        )
-        .next("bring the owner's identity file with --identity")
-    })?;
-    keys::read_identity(path).map(Credentials::Open)
-}
-
-pub fn log(root: &Path, Log::Verify { which }: Log, out: Out) -> Result<()> {
-    let (root, domain) = open_domain(root, &which)?;
-    let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
-    if let Some(first) = handle.damage().first() {
-        return Err(Error::new(Kind::Damage, "verify", &first.object, &first.why)
-            .next("nothing is written to this domain until it is repaired; what lies before is readable"));
-    }
-    let head = handle.head();
-    out.result(
-        &format!(
-            "The log holds: {} commits, {} records, {} stored.\n  head  {}\n  words {}",
-            head.commit,
-            head.logseq,
-            size(head.stored_bytes),
-            head.frame,
-            words(head.frame.as_bytes())
-        ),
-        &json!({
-            "commits": head.commit,
-            "logseq": head.logseq.0,
-            "stored_bytes": head.stored_bytes,
-            "head": head.frame.to_string(),
-            "words": words(head.frame.as_bytes()),
-            "current": handle.current().digest().to_string(),
-        }),
-    )
 }
 
 pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {

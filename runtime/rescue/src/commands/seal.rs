@@ -1,8 +1,8 @@
-//! `ingest` and `snapshot`: the verbs that write.
+//! `ingest`, and what a sealing session holds.
 
 use super::{context, open_domain, open_handle, SEALED_WITH_HOLES};
-use crate::cli::{self, Snapshot};
-use crate::out::{size, time, Out};
+use crate::cli;
+use crate::out::{size, Out};
 use crate::progress::{bar, Screen};
 use crate::system;
 use crate::unlock::{unlock, Order, Unlocked};
@@ -211,71 +211,4 @@ pub fn read_back(handle: &StoreHandle, out: Out) -> Result<ReadBack> {
         size(report.bytes)
     ));
     Ok(ReadBack::Done)
-}
-
-pub fn snapshot(root: &Path, verb: Snapshot, out: Out) -> Result<()> {
-    match verb {
-        Snapshot::Create {
-            which,
-            unlock: at,
-            no_read_back,
-        } => {
-            let (root, domain) = open_domain(root, &which)?;
-            let device = match &at.stick {
-                Some(stick) => {
-                    Some(begin_session(stick, at.passphrase_file.clone(), &domain, out)?.device)
-                }
-                None => None,
-            };
-            let handle = open_handle(&root, &domain, Mode::Write, Credentials::None)?;
-            let read_back = if no_read_back {
-                ReadBack::Skipped
-            } else {
-                read_back(&handle, out)?
-            };
-            let id = handle.snapshot(device.as_ref(), read_back, 0)?;
-            domain.write_descriptor(&context())?;
-            let signed = if device.is_some() {
-                "signed by this session's device key"
-            } else {
-                "unsigned, awaiting countersignature"
-            };
-            out.result(
-                &format!("Snapshot {id}, {signed}.\nLog head: {}", words(handle.head().frame.as_bytes())),
-                &json!({ "snapshot": id.to_string(), "signed": device.is_some(), "head": handle.head().frame.to_string() }),
-            )
-        }
-        Snapshot::List { which } => {
-            let (root, domain) = open_domain(root, &which)?;
-            let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
-            let mut text = String::new();
-            let mut list = Vec::new();
-            for (id, m) in handle.manifests() {
-                let m = m?;
-                text.push_str(&format!(
-                    "{id}  {}  {} blocks  {} roots  read back {}\n",
-                    time(m.time.unix_ns),
-                    m.block_count,
-                    m.roots.len(),
-                    if m.read_back == ReadBack::Done {
-                        "done"
-                    } else {
-                        "skipped"
-                    },
-                ));
-                list.push(json!({
-                    "snapshot": id.to_string(),
-                    "time": time(m.time.unix_ns),
-                    "logseq": m.head.logseq.0,
-                    "blocks": m.block_count,
-                    "roots": m.roots.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
-                    "read_back": m.read_back == ReadBack::Done,
-                }));
-            }
-            if list.is_empty() {
-                text.push_str("no snapshots\n");
-            }
-            out.result(&text, &json!({ "snapshots": list }))
-        }
-    }
 }

@@ -108,6 +108,18 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The blocks of a snapshot, as its manifest names them.
+    ///
+    /// # Errors
+    /// `Damage` where the list is missing or is another; `Io`.
+    pub fn snapshot_blocks(&self, manifest: &Manifest) -> Result<BlockSet> {
+        let name = names::snapshot_blocks(manifest.id)?;
+        let bytes = read_exact(&*self.backend, &name, &manifest.blocks, MAX_BLOCK_SET)?;
+        BlockSet::decode(&bytes)
+    }
+}
+
 /// Reads a manifest that must have this digest; gives its length too.
 ///
 /// # Errors

@@ -1,0 +1,142 @@
+//! Pins: snapshots that this host keeps whatever comes (formats.md, "Snapshots").
+//!
+//! A pin is what the host log says. The plain files in `snapshots/pinned/` are views of it, for a
+//! person who looks with other tools; a crash between the two leaves the log right and the files to
+//! be made so by the next pin.
+
+use crate::domain::Domain;
+use crate::hostlog::HostRecord;
+use crate::root::Context;
+use crate::time_text;
+use asl_backend::files;
+use asl_core::{Digest, Error, Kind, Result, SnapshotId, Timestamp};
+use std::collections::BTreeMap;
+
+/// Bytes of a reason at most.
+const LONGEST: usize = 200;
+
+/// Where the views lie.
+const VIEWS: &str = "snapshots/pinned";
+
+/// A snapshot that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The digest of the snapshot's manifest.
+    pub manifest: Digest,
+    /// Why, for the keeper.
+    pub why: String,
+    /// When, by this host's clock.
+    pub time: Timestamp,
+}
+
+/// The snapshots that are pinned here.
+///
+/// # Errors
+/// `Damage` where the host log is broken: pins are never guessed; `Io`.
+pub fn pins(domain: &Domain) -> Result<BTreeMap<SnapshotId, Pin>> {
+    let mut pins = BTreeMap::new();
+    for record in domain.host_log().replay()? {
+        match record {
+            HostRecord::Pin {
+                snapshot,
+                manifest,
+                why,
+                time,
+            } => {
+                let pin = Pin {
+                    manifest,
+                    why,
+                    time,
+                };
+                pins.insert(snapshot, pin);
+            }
+            HostRecord::Unpin { snapshot, .. } => {
+                pins.remove(&snapshot);
+            }
+            _ => {}
+        }
+    }
+    Ok(pins)
+}
+
+/// Pins a snapshot; false where it was pinned already, whose reason then stays.
+///
+/// # Errors
+/// `NotFound` where the content log names no such snapshot; `Invalid` for a reason that is longer
+/// than 200 bytes or has control characters; `Damage`, `Concurrent`, `Io`.
+pub fn pin(
+    domain: &mut Domain,
+    context: &Context,
+    snapshot: SnapshotId,
+    why: &str,
+) -> Result<bool> {
+    if why.len() > LONGEST || why.chars().any(char::is_control) {
+        let fault = "it is longer than 200 bytes or has control characters";
+        return Err(
+            Error::new(Kind::Invalid, "use", "this reason", fault).next("give a short line")
+        );
+    }
+    let current = domain.current()?;
+    let entry = current.snapshots.get(&snapshot).ok_or_else(|| {
+        let fault = format!("there is no such snapshot in domain {}", domain.id());
+        Error::new(Kind::NotFound, "pin", snapshot, fault)
+            .next("list them with `asl-host snapshot list`")
+    })?;
+    let new = !pins(domain)?.contains_key(&snapshot);
+    if new {
+        let record = HostRecord::Pin {
+            snapshot,
+            manifest: entry.manifest,
+            why: why.to_string(),
+            time: Timestamp::claimed(context.clock.wall_ns()),
+        };
+        domain.record(context, &[record])?;
+    }
+    write_views(domain)?;
+    Ok(new)
+}
+
+/// Unpins a snapshot; false where it was not pinned.
+///
+/// # Errors
+/// `Damage`, `Concurrent`, `Io`.
+pub fn unpin(domain: &mut Domain, context: &Context, snapshot: SnapshotId) -> Result<bool> {
+    let was = pins(domain)?.contains_key(&snapshot);
+    if was {
+        let time = Timestamp::claimed(context.clock.wall_ns());
+        domain.record(context, &[HostRecord::Unpin { snapshot, time }])?;
+    }
+    write_views(domain)?;
+    Ok(was)
+}
+
+/// Makes the plain files say what the log says; what is no view of ours is left alone.
+fn write_views(domain: &Domain) -> Result<()> {
+    let dir = domain.dir().join(VIEWS);
+    crate::make_dir(&dir)?;
+    let pins = pins(domain)?;
+    for (snapshot, pin) in &pins {
+        let when = time_text(pin.time.unix_ns);
+        let text = format!(
+            "{snapshot}\nmanifest {}\npinned {when}\n{}\n",
+            pin.manifest, pin.why
+        );
+        files::replace(&dir.join(snapshot.to_string()), text.as_bytes(), 0o600)?;
+    }
+    let failed = |e| Error::new(Kind::Io, "list", dir.display(), e);
+    for entry in std::fs::read_dir(&dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        let stale = name
+            .parse::<SnapshotId>()
+            .is_ok_and(|id| id.to_string() == name && !pins.contains_key(&id));
+        if stale {
+            std::fs::remove_file(&path)
+                .map_err(|e| Error::new(Kind::Io, "remove", path.display(), e))?;
+        }
+    }
+    Ok(())
+}

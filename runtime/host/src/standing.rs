@@ -1,0 +1,114 @@
+//! Where a snapshot's signature stands: whose word it is, and how far that was checked.
+
+use crate::domain::Domain;
+use asl_auth::{cose, Delegation, Verb};
+use asl_backend::files;
+use asl_core::{Digest, Error, KeyId, Kind, Result};
+use asl_store::Manifest;
+use std::fmt;
+use std::time::Duration;
+
+/// Bytes of a signature or a delegation at most.
+const LONGEST: u64 = 64 << 10;
+
+/// Where a snapshot's signature stands.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// Nobody signed it.
+    Unsigned,
+    /// A device key signed it, which an operator of the DAM in force delegated.
+    Signed {
+        /// The device key.
+        device: KeyId,
+    },
+    /// A device key signed it, under a DAM that is not in force now and was not looked at.
+    OfEarlierDam {
+        /// The device key.
+        device: KeyId,
+        /// The DAM.
+        dam: Digest,
+    },
+    /// What lies beside it does not hold.
+    Refused(Error),
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Unsigned => write!(f, "unsigned, awaiting countersignature"),
+            Standing::Signed { device } => write!(
+                f,
+                "signed by device key {device}, delegated by an operator of the DAM in force"
+            ),
+            Standing::OfEarlierDam { device, dam } => write!(
+                f,
+                "signed by device key {device} under DAM {dam}, which is not the one in force; \
+                 its delegation is not checked"
+            ),
+            Standing::Refused(e) => write!(f, "DOES NOT HOLD: {}", e.why()),
+        }
+    }
+}
+
+/// Checks a snapshot's signature, its delegation, and who delegated.
+///
+/// # Errors
+/// `Io`. What does not hold is no error but a standing.
+pub fn standing(domain: &Domain, manifest: &Manifest) -> Result<Standing> {
+    let name = format!("snapshots/{}/manifest.sig", manifest.id);
+    let sig = match files::read_limited(&domain.dir().join(name), LONGEST) {
+        Err(e) if e.kind() == Kind::NotFound => return Ok(Standing::Unsigned),
+        read => read?,
+    };
+    match check(domain, manifest, &sig) {
+        Err(e) if e.kind() == Kind::Io => Err(e),
+        Err(e) => Ok(Standing::Refused(e)),
+        checked => checked,
+    }
+}
+
+fn check(domain: &Domain, manifest: &Manifest, sig: &[u8]) -> Result<Standing> {
+    let no = |why: &str| Error::new(Kind::Refused, "trust", manifest.id, why);
+    let wanted = manifest
+        .delegation
+        .ok_or_else(|| no("it is signed and names no delegation"))?;
+    let (bytes, delegation_sig) = delegation(domain, &wanted)?
+        .ok_or_else(|| no("the delegation that it names is not in auth/delegations"))?;
+    let delegation = Delegation::decode(&bytes)?;
+    delegation.allows(Verb::SignManifest, Duration::ZERO)?;
+    cose::verify(
+        Manifest::KIND,
+        &manifest.encode(),
+        sig,
+        &[delegation.device],
+    )?;
+    let device = delegation.device.id();
+    match domain.dam() {
+        Some(dam) if dam.digest() == delegation.dam => {
+            Delegation::verify(&bytes, &delegation_sig, dam)?;
+            Ok(Standing::Signed { device })
+        }
+        _ => Ok(Standing::OfEarlierDam {
+            device,
+            dam: delegation.dam,
+        }),
+    }
+}
+
+/// The delegation with this digest, and its signature.
+fn delegation(domain: &Domain, wanted: &Digest) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let dir = domain.dir().join("auth/delegations");
+    let failed = |e| Error::new(Kind::Io, "list", dir.display(), e);
+    for entry in std::fs::read_dir(&dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_none_or(|e| e != "cbor") {
+            continue;
+        }
+        let bytes = files::read_limited(&path, LONGEST)?;
+        if Digest::of(&bytes) == *wanted {
+            let sig = files::read_limited(&path.with_extension("sig"), LONGEST)?;
+            return Ok(Some((bytes, sig)));
+        }
+    }
+    Ok(None)
+}
