@@ -8,7 +8,7 @@ use asl_core::codec::{blob_key, Entry, EntryKind, Problem, Root};
 use asl_core::{ChunkId, Error, Kind, Result};
 
 /// Zeros handed on at once.
-const ZEROS: [u8; 16 * PAGE] = [0; 16 * PAGE];
+static ZEROS: [u8; 16 * PAGE] = [0; 16 * PAGE];
 
 /// Opens a root, or what lies at a path in it: the entry there becomes the root's top.
 ///

@@ -333,6 +333,35 @@ fn only_the_blocks_that_hold_a_file_are_needed_and_a_damaged_one_is_told_with_4(
 }
 
 #[test]
+fn a_file_that_could_not_be_read_when_it_was_sealed_is_told_with_5() {
+    // The kernel lets nobody read this file, not even root.
+    let source = std::path::Path::new("/proc/sys/net/ipv4/route");
+    assert!(
+        source.join("flush").exists(),
+        "THIS TEST NEEDS /proc/sys/net/ipv4/route/flush: mount /proc, with IPv4 in the kernel"
+    );
+    let world = World::offline().with_domain();
+    world.ingest(source).words(["--snapshot"]).run().ends(5);
+    let ran = read(&world, &["cat", "flush"]).run().ends(5);
+    assert!(
+        ran.out.is_empty() && ran.err.contains("sealed with holes"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("next: "), "{}", ran.err);
+    let told = read(&world, &["cat", "flush", "--json"])
+        .run()
+        .ends(5)
+        .json();
+    assert_eq!(told["holes"].as_array().unwrap().len(), 1);
+    let long = read(&world, &["ls", "-l"]).run().ok().out;
+    let line = long.lines().find(|l| l.ends_with(" flush")).unwrap();
+    assert!(line.contains(" ? "), "its size is not known: {line}");
+    // Its neighbours are whole.
+    read(&world, &["cat", "gc_timeout"]).run().ok();
+}
+
+#[test]
 fn a_part_is_restored_alone_as_it_was() {
     let (world, source) = sealed();
     world

@@ -54,7 +54,11 @@ fn on_screen() -> bool {
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn load(layout: &str) -> Result<()> {
+/// Loads a layout by its name. The kernel has one for all its consoles.
+///
+/// # Errors
+/// `Invalid` where it is none.
+pub fn load(layout: &str) -> Result<()> {
     let of_name = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
     let bad = |why: &str| {
         Error::new(Kind::Invalid, "load the layout", format!("{layout:?}"), why)

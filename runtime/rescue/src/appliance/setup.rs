@@ -3,6 +3,7 @@
 //! Only a booted appliance is touched. What fails is told and ends nothing: saving data needs
 //! none of it.
 
+use super::keyboard;
 use super::profile::Profile;
 use super::session::is_appliance;
 use super::ui::Ui;
@@ -29,9 +30,11 @@ pub fn apply(profile: &Profile, ui: Ui) {
         return;
     }
     if let Some(layout) = &profile.keyboard {
-        // The kernel has one layout for all its consoles; a serial line has its own keyboard.
-        let loaded = run("loadkeys", &["-q", "-C", "/dev/tty1", layout]);
-        told(loaded, &format!("Keyboard layout: {layout}."), ui);
+        told(
+            keyboard::load(layout),
+            &format!("Keyboard layout: {layout}."),
+            ui,
+        );
     }
     let keys = &profile.ssh.authorized_keys;
     if !keys.is_empty() {
