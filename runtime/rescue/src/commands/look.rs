@@ -169,7 +169,7 @@ pub fn cat(root: &Path, args: &Cat, out: Out) -> Result<ExitCode> {
         let object = json!({
             "path": String::from_utf8_lossy(path),
             "bytes": file.top.content.map_or(0, |c| c.size),
-            "checked": true,
+            "checked": !unread,
             "holes": holes,
             "problems_not_told": untold,
         });
