@@ -220,6 +220,9 @@ fn offline_no_host_is_asked_though_the_key_stick_names_one() {
     world.compare_with_card(&mut pty);
     pty.expect("Passphrase of the key stick");
     pty.send(&format!("{PASSPHRASE}\r"));
+    // A machine whose disk is more than half full is asked whether to go on: Enter says yes.
+    pty.expect(" free");
+    pty.send("\r");
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("No host is asked"), "{said}");
