@@ -2,316 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+use common::keys::*;
 use common::medium::Medium;
 use common::*;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// `asl-host NOUN VERB --keys DIR`.
-fn on_keys(world: &World, words: &[&str], keys: &Path) -> std::process::Command {
-    world
-        .asl()
-        .words(words)
-        .words(["--keys".as_ref(), keys.as_os_str()])
-}
-
-fn bundle(world: &World, keys: &Path, to: &Path) -> std::process::Command {
-    on_keys(world, &["key", "bundle"], keys).words(["--to".as_ref(), to.as_os_str()])
-}
-
-fn show(world: &World, keys: &Path) -> serde_json::Value {
-    on_keys(world, &["key", "show", "--json"], keys)
-        .run()
-        .ok()
-        .json()
-}
-
-/// Other keys, with a DAM that is not signed.
-fn other_keys(world: &World, name: &str) -> std::path::PathBuf {
-    let keys = world.path(name);
-    world
-        .asl()
-        .words(["key", "generate", "--to"])
-        .words([
-            keys.as_path(),
-            "--passphrase-file".as_ref(),
-            &world.passphrase(),
-        ])
-        .run()
-        .ok();
-    on_keys(world, &["dam", "create", "--label", "bob"], &keys)
-        .run()
-        .ok();
-    keys
-}
-
-/// Every file below a directory, with its bytes.
-fn all_files(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
-    let mut found = std::collections::BTreeMap::new();
-    let mut todo = vec![dir.to_path_buf()];
-    while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                todo.push(path);
-            } else {
-                found.insert(path.clone(), std::fs::read(path).unwrap());
-            }
-        }
-    }
-    found
-}
-
-fn holds(dir: &Path, secret: &[u8]) -> bool {
-    all_files(dir)
-        .values()
-        .any(|bytes| bytes.windows(secret.len()).any(|w| w == secret))
-}
-
-#[test]
-fn a_full_stick_is_told_before_and_while_it_is_written_and_is_no_key_stick() {
-    let world = World::offline();
-    let small = Medium::memory(world.path("small"), "size=1m");
-    bundle(&world, &world.keys(), small.path())
-        .run()
-        .refused(1, &["free", "needed", "larger stick"]);
-    // Room by the byte, but not for so many files: found out while writing.
-    let narrow = Medium::memory(world.path("narrow"), "nr_inodes=8");
-    bundle(&world, &world.keys(), narrow.path())
-        .run()
-        .refused(1, &["cannot finish the key stick", "no key stick now"]);
-    for at in [small.path(), narrow.path()] {
-        on_keys(&world, &["key", "show"], at).run().ends(1);
-        assert!(!at.join("asl-keys/seal.age").exists());
-    }
-    // The keys at home are as they were, and a larger stick takes them.
-    bundle(&world, &world.keys(), &world.path("larger"))
-        .run()
-        .ok();
-}
-
-#[test]
-fn a_write_protected_stick_is_told_and_taken_once_it_is_open() {
-    let world = World::offline();
-    let stick = Medium::memory(world.path("protected"), "size=300m");
-    stick.protect(true);
-    bundle(&world, &world.keys(), stick.path())
-        .run()
-        .refused(1, &["ead-only", "write-protected"]);
-    stick.protect(false);
-    bundle(&world, &world.keys(), stick.path()).run().ok();
-    // A stick that is one already keeps its keys when it cannot be written anew.
-    stick.protect(true);
-    bundle(&world, &world.keys(), stick.path()).run().ends(1);
-    assert_eq!(show(&world, stick.path())["amiss"], serde_json::json!([]));
-}
-
-#[test]
-fn a_stick_that_fails_in_mid_write_is_no_key_stick() {
-    let world = World::offline();
-    let stick = Medium::failing_after(world.path("failing"), 30);
-    let ran = bundle(&world, &world.keys(), stick.path())
-        .run()
-        .refused(1, &["cannot finish the key stick"]);
-    assert!(!ran.err.contains("no room"), "{}", ran.err);
-    assert!(!stick.path().join("asl-keys/seal.age").exists());
-    assert_eq!(show(&world, &world.keys())["amiss"], serde_json::json!([]));
-}
-
-#[test]
-fn a_bundle_killed_at_any_moment_leaves_a_whole_key_stick_or_none_and_is_made_again() {
-    let world = World::offline();
-    let to = world.path("killed");
-    let mut made = 0;
-    for n in 0..12u64 {
-        let mut child = bundle(&world, &world.keys(), &to).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(n * 25));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if to.join("asl-keys/seal.age").exists() {
-            made += 1;
-            assert_eq!(show(&world, &to)["amiss"], serde_json::json!([]));
-            assert!(show(&world, &to)["proven"].is_string());
-        }
-    }
-    assert!(made < 12, "it was never killed in time");
-    bundle(&world, &world.keys(), &to).run().ok();
-    assert_eq!(show(&world, &to)["amiss"], serde_json::json!([]));
-}
-
-#[test]
-fn a_stick_with_another_domains_keys_is_left_as_it_is_and_one_of_the_same_is_written_anew() {
-    let world = World::offline();
-    let other = other_keys(&world, "bobs");
-    on_keys(&world, &["dam", "sign"], &other).run().ok();
-    let before = all_files(&world.stick());
-    bundle(&world, &other, &world.stick())
-        .run()
-        .refused(1, &["holds keys already", "another stick"]);
-    assert_eq!(all_files(&world.stick()), before);
-    // Of the same domain: a host that was pinned since comes onto it.
-    let pin = format!("home=192.0.2.7:7643={}", host_key(&world));
-    on_keys(&world, &["key", "host", "add", &pin], &world.keys())
-        .run()
-        .ok();
-    bundle(&world, &world.keys(), &world.stick()).run().ok();
-    assert_eq!(show(&world, &world.stick())["hosts"][0]["name"], "home");
-    // Keys that are not proven are bundled with a warning.
-    let ran = bundle(&world, &other, &world.path("bobs-stick")).run().ok();
-    assert!(ran.out.contains("warning: not proven"), "{}", ran.out);
-}
-
-/// A public key that a host could have.
-fn host_key(world: &World) -> String {
-    let text = std::fs::read_to_string(world.keys().join("operator.pub")).unwrap();
-    text.split_whitespace()
-        .take(2)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-#[test]
-fn keys_that_do_not_belong_together_never_reach_a_stick() {
-    let world = World::offline();
-    let (keys, to) = (world.keys(), world.path("never"));
-    bundle(&world, &world.path("nowhere"), &to)
-        .run()
-        .refused(1, &["no seal.age"]);
-    let other = other_keys(&world, "bobs");
-    bundle(&world, &other, &to)
-        .run()
-        .refused(1, &["not signed", "dam sign"]);
-    std::fs::remove_file(other.join("dam.cbor")).unwrap();
-    bundle(&world, &other, &to)
-        .run()
-        .refused(1, &["no DAM", "dam create"]);
-    // Each of the files of another domain, put in the place of ours.
-    for file in [
-        "root.pub",
-        "operator.pub",
-        "epoch-1.age",
-        "epoch-1.keys.age",
-    ] {
-        let ours = std::fs::read(keys.join(file)).unwrap();
-        std::fs::copy(other.join(file), keys.join(file)).unwrap();
-        bundle(&world, &keys, &to)
-            .run()
-            .refused(3, &[file, "not the one that the DAM names"]);
-        let amiss = show(&world, &keys)["amiss"].to_string();
-        assert!(amiss.contains(file), "{amiss}");
-        std::fs::write(keys.join(file), ours).unwrap();
-    }
-    // A DAM that was changed after it was signed, and a proof by another operator.
-    for (file, exit) in [("dam.cbor", None), ("proven.sig", Some(3))] {
-        let ours = std::fs::read(keys.join(file)).unwrap();
-        let mut changed = ours.clone();
-        *changed.last_mut().unwrap() ^= 1;
-        std::fs::write(keys.join(file), changed).unwrap();
-        let ran = bundle(&world, &keys, &to).run();
-        assert!(
-            ran.code != 0 && exit.is_none_or(|e| e == ran.code),
-            "{}",
-            ran.err
-        );
-        std::fs::write(keys.join(file), ours).unwrap();
-    }
-    assert!(!to.join("asl-keys/seal.age").exists());
-    bundle(&world, &keys, &to).run().ok();
-}
-
-#[test]
-fn no_secret_is_given_away_but_the_owners_identity_by_its_name() {
-    let world = World::offline();
-    let keys = world.keys();
-    let root_key = std::fs::read(keys.join("root.key")).unwrap();
-    let identity = std::fs::read_to_string(world.owner()).unwrap();
-    let secret = identity.lines().last().unwrap().to_string();
-    for secret in [&root_key[..], secret.as_bytes()] {
-        assert!(holds(&keys, secret) && !holds(&world.stick(), secret));
-    }
-    // The stick is the keys' own home, or a secret lies on it already.
-    bundle(&world, &keys, &keys)
-        .run()
-        .refused(3, &["keys at home lie on it"]);
-    bundle(&world, &keys, world.dir.path())
-        .run()
-        .refused(3, &["keys at home lie on it"]);
-    for (file, in_folder) in [
-        ("owner.txt", false),
-        ("root.key", false),
-        ("root.key", true),
-    ] {
-        let to = world.path("given");
-        let folder = if in_folder {
-            to.join("asl-keys")
-        } else {
-            to.clone()
-        };
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(file), "secret").unwrap();
-        bundle(&world, &keys, &to)
-            .run()
-            .refused(3, &["a secret lies on it", file]);
-        std::fs::remove_dir_all(&to).unwrap();
-    }
-    // By name, only the right one, with a warning; and gone again when it is not asked for.
-    let other = other_keys(&world, "bobs").join("owner.txt");
-    let with = |identity: &Path| {
-        bundle(&world, &keys, &world.path("by-name"))
-            .words(["--with-owner-identity".as_ref(), identity.as_os_str()])
-    };
-    with(&other)
-        .run()
-        .refused(3, &["not the identity of an owner"]);
-    assert!(!world.path("by-name").join("asl-keys").exists());
-    let ran = with(&world.owner()).run().ok();
-    assert!(
-        ran.out.contains("THE OWNER'S IDENTITY IS ON IT"),
-        "{}",
-        ran.out
-    );
-    assert!(holds(&world.path("by-name"), secret.as_bytes()));
-    let shown = on_keys(&world, &["key", "show"], &world.path("by-name"))
-        .run()
-        .ok();
-    assert!(shown.out.contains("opens everything"), "{}", shown.out);
-    bundle(&world, &keys, &world.path("by-name")).run().ok();
-    assert!(!holds(&world.path("by-name"), secret.as_bytes()));
-}
-
-#[test]
-fn the_stick_carries_this_program_the_way_back_and_nothing_that_others_may_read() {
-    let world = World::offline();
-    let folder = world.stick().join("asl-keys");
-    let program = std::fs::read(env!("CARGO_BIN_EXE_asl-host")).unwrap();
-    assert_eq!(std::fs::read(folder.join("asl-host")).unwrap(), program);
-    detached(folder.join("asl-host"))
-        .words(["--version"])
-        .run()
-        .ok();
-    assert!(folder.join("RECOVER.txt").is_file());
-    // A test's own binary asks for a loader, and that is said.
-    let again = bundle(&world, &world.keys(), &world.stick())
-        .words(["--json"])
-        .run()
-        .ok();
-    assert_eq!(again.json()["program_is_static"], false);
-    assert!(again.json()["warnings"]
-        .to_string()
-        .contains("not a static one"));
-    for path in all_files(&folder)
-        .keys()
-        .chain(all_files(&world.keys()).keys())
-    {
-        let mode = std::fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}", path.display());
-    }
-    let mode = std::fs::metadata(world.keys())
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o700);
-}
 
 #[test]
 fn keys_are_there_whole_or_not_at_all_and_are_never_overwritten() {
@@ -583,78 +277,6 @@ fn the_card_fits_paper_and_holds_no_secret_unless_its_file_is_named() {
     assert_eq!(known.ok().out, recipient);
 }
 
-fn is_drawing(line: &str) -> bool {
-    line.contains(['\u{2588}', '\u{2580}', '\u{2584}']) && !line.contains(char::is_alphanumeric)
-}
-
-/// What another reader makes of the code on the paper: ink is dark, each half block two modules.
-fn photographed(card: &str) -> String {
-    const PIXELS: usize = 3;
-    const QUIET: usize = 4;
-    let rows: Vec<Vec<char>> = card
-        .lines()
-        .filter(|l| is_drawing(l))
-        .map(|l| l.chars().collect())
-        .collect();
-    let widest = rows.iter().map(Vec::len).max().unwrap();
-    let ink = |x: usize, y: usize| match rows.get(y / 2).and_then(|r| r.get(x)) {
-        Some('\u{2588}') => true,
-        Some('\u{2580}') => y.is_multiple_of(2),
-        Some('\u{2584}') => !y.is_multiple_of(2),
-        _ => false,
-    };
-    let (width, height) = (widest + 2 * QUIET, rows.len() * 2 + 2 * QUIET);
-    let pixel = |x: usize, y: usize| {
-        let (x, y) = (x / PIXELS, y / PIXELS);
-        let on_paper = x >= QUIET && y >= QUIET;
-        match on_paper && ink(x - QUIET, y - QUIET) {
-            true => 0,
-            false => 255,
-        }
-    };
-    let mut image =
-        rqrr::PreparedImage::prepare_from_greyscale(width * PIXELS, height * PIXELS, pixel);
-    let grids = image.detect_grids();
-    assert_eq!(grids.len(), 1, "{card}");
-    grids[0].decode().unwrap().1
-}
-
-trait RunIt {
-    fn run_it(&mut self) -> Ran;
-}
-
-impl RunIt for std::process::Command {
-    fn run_it(&mut self) -> Ran {
-        Ran::of(
-            self.output()
-                .expect("THIS TEST NEEDS age-keygen (Debian package age)"),
-        )
-    }
-}
-
-#[test]
-fn a_dam_that_has_ended_reaches_no_stick_and_the_next_one_does() {
-    let world = World::offline();
-    let keys = world.keys();
-    let next = |days: &str| {
-        let create = on_keys(&world, &["dam", "create", "--next", "--days", days], &keys);
-        create.run().ok();
-        on_keys(&world, &["dam", "sign"], &keys).run().ok();
-    };
-    next("0");
-    let before = all_files(&world.stick());
-    bundle(&world, &keys, &world.stick())
-        .run()
-        .refused(3, &["has expired", "dam create --next"]);
-    assert_eq!(all_files(&world.stick()), before);
-    assert!(show(&world, &keys)["amiss"].to_string().contains("expired"));
-    // The card is printed all the same: what was sealed opens without any DAM.
-    on_keys(&world, &["key", "card"], &keys).run().ok();
-    next("30");
-    bundle(&world, &keys, &world.stick()).run().ok();
-    assert_eq!(show(&world, &world.stick())["dam"]["sequence"], 3);
-}
-
 #[test]
 fn a_next_dam_follows_the_old_one_and_what_changed_is_said_in_words() {
     let world = World::offline();
@@ -728,4 +350,53 @@ fn a_next_dam_follows_the_old_one_and_what_changed_is_said_in_words() {
         .ok()
         .out;
     assert!(shown.contains("Signed by its roots"), "{shown}");
+}
+
+fn is_drawing(line: &str) -> bool {
+    line.contains(['\u{2588}', '\u{2580}', '\u{2584}']) && !line.contains(char::is_alphanumeric)
+}
+
+/// What another reader makes of the code on the paper: ink is dark, each half block two modules.
+fn photographed(card: &str) -> String {
+    const PIXELS: usize = 3;
+    const QUIET: usize = 4;
+    let rows: Vec<Vec<char>> = card
+        .lines()
+        .filter(|l| is_drawing(l))
+        .map(|l| l.chars().collect())
+        .collect();
+    let widest = rows.iter().map(Vec::len).max().unwrap();
+    let ink = |x: usize, y: usize| match rows.get(y / 2).and_then(|r| r.get(x)) {
+        Some('\u{2588}') => true,
+        Some('\u{2580}') => y.is_multiple_of(2),
+        Some('\u{2584}') => !y.is_multiple_of(2),
+        _ => false,
+    };
+    let (width, height) = (widest + 2 * QUIET, rows.len() * 2 + 2 * QUIET);
+    let pixel = |x: usize, y: usize| {
+        let (x, y) = (x / PIXELS, y / PIXELS);
+        let on_paper = x >= QUIET && y >= QUIET;
+        match on_paper && ink(x - QUIET, y - QUIET) {
+            true => 0,
+            false => 255,
+        }
+    };
+    let mut image =
+        rqrr::PreparedImage::prepare_from_greyscale(width * PIXELS, height * PIXELS, pixel);
+    let grids = image.detect_grids();
+    assert_eq!(grids.len(), 1, "{card}");
+    grids[0].decode().unwrap().1
+}
+
+trait RunIt {
+    fn run_it(&mut self) -> Ran;
+}
+
+impl RunIt for std::process::Command {
+    fn run_it(&mut self) -> Ran {
+        Ran::of(
+            self.output()
+                .expect("THIS TEST NEEDS age-keygen (Debian package age)"),
+        )
+    }
 }

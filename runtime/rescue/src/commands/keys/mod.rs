@@ -7,6 +7,7 @@ pub mod check;
 pub mod generate;
 pub mod holding;
 pub mod hosts;
+mod program;
 pub mod show;
 
 use crate::cli::Key;
