@@ -5,16 +5,21 @@
 //! be the one before which the power goes (reliability.md, P1, P3 and P4).
 
 mod crash;
+mod file;
+mod state;
 mod world;
 
-use asl_backend::disk::{Access, Disk, DiskFile, Entry, Lock, Process};
+pub use file::SimFile;
+
+use asl_backend::disk::{Access, Disk, Entry, Lock, Process};
 use asl_backend::{Durability, Space};
 use rustix::io::Errno;
+use state::{Call, State};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use world::{DataOp, DirNode, FileNode, NameOp, Node, NodeId, Place, World, ROOT};
+use world::{DirNode, FileNode, NameOp, Node, NodeId, World, ROOT};
 
 /// What a call answers instead of being carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,29 +34,6 @@ pub enum Fault {
     Interrupted,
     /// A read or write does half of what was asked; other calls are carried out.
     Short,
-}
-
-/// What kind of call a fault is asked about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Read,
-    Write,
-    Sync,
-}
-
-struct State {
-    world: World,
-    calls: u64,
-    fault: Option<(u64, Fault, bool)>,
-    halt: Option<u64>,
-    renames_new: bool,
-    renames_whole: bool,
-    links: bool,
-    largest: Option<u64>,
-    syncs_all: bool,
-    durability: Durability,
-    locks: Vec<(NodeId, u64, Lock)>,
-    handles: u64,
 }
 
 /// The disk. A clone is another user of the same disk.
@@ -259,76 +241,6 @@ impl SimDisk {
     }
 }
 
-impl State {
-    /// Counts a call; answers whether it is to be done by half.
-    fn call(&mut self, call: Call) -> io::Result<bool> {
-        self.calls += 1;
-        if self.halt.is_some_and(|at| self.calls >= at) {
-            return Err(Errno::IO.into());
-        }
-        let Some((at, fault, for_ever)) = self.fault else {
-            return Ok(false);
-        };
-        if self.calls != at && !(for_ever && self.calls > at) {
-            return Ok(false);
-        }
-        match fault {
-            Fault::Io => Err(Errno::IO.into()),
-            Fault::Interrupted => Err(Errno::INTR.into()),
-            Fault::NoSpace if call != Call::Read => Err(Errno::NOSPC.into()),
-            Fault::ReadOnly if call != Call::Read => Err(Errno::ROFS.into()),
-            Fault::NoSpace | Fault::ReadOnly => Ok(false),
-            Fault::Short => Ok(true),
-        }
-    }
-
-    /// A sync call: an error other than an interruption loses the bytes that were pending.
-    fn sync(&mut self, act: impl FnOnce(&mut World, bool) -> io::Result<()>) -> io::Result<()> {
-        let halted = self.halt.is_some_and(|at| self.calls + 1 >= at);
-        match self.call(Call::Sync) {
-            Ok(_) => act(&mut self.world, false),
-            Err(e) => {
-                if !halted && e.kind() != io::ErrorKind::Interrupted {
-                    act(&mut self.world, true)?;
-                }
-                Err(e)
-            }
-        }
-    }
-
-    /// A rename, in one step or in two.
-    fn rename(&mut self, from: Place, to: Place, node: NodeId) -> io::Result<()> {
-        if self.renames_whole {
-            return self.world.name(NameOp::Move(from, to, node));
-        }
-        self.world.name(NameOp::Put(to, node))?;
-        self.call(Call::Write)?;
-        self.world.name(NameOp::Drop(from))
-    }
-
-    /// Locks a node for a handle; false where another has a lock that forbids it.
-    fn lock(&mut self, node: NodeId, handle: u64, lock: Lock) -> bool {
-        let refused = self.locks.iter().any(|(of, by, held)| {
-            *of == node && *by != handle && (lock == Lock::Exclusive || *held == Lock::Exclusive)
-        });
-        if !refused {
-            self.locks.retain(|(_, by, _)| *by != handle);
-            self.locks.push((node, handle, lock));
-        }
-        !refused
-    }
-
-    fn replace(&mut self, from: NodeId, to: Option<NodeId>) -> io::Result<()> {
-        let Some(to) = to else { return Ok(()) };
-        match (self.world.is_dir(from), self.world.is_dir(to)) {
-            (true, false) => Err(Errno::NOTDIR.into()),
-            (false, true) => Err(Errno::ISDIR.into()),
-            (true, true) if !self.world.dir(to)?.seen.is_empty() => Err(Errno::NOTEMPTY.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Disk for SimDisk {
     type File = SimFile;
 
@@ -498,105 +410,5 @@ impl Disk for SimDisk {
             boot_id: "simulated".to_owned(),
             command: "test".to_owned(),
         }
-    }
-}
-
-/// An open file of a [`SimDisk`].
-pub struct SimFile {
-    disk: SimDisk,
-    node: NodeId,
-    handle: u64,
-    writes: bool,
-}
-
-impl DiskFile for SimFile {
-    fn size(&self) -> io::Result<u64> {
-        let mut state = self.disk.call(Call::Read)?;
-        Ok(state.world.file(self.node)?.seen.len() as u64)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.state();
-        let half = state.call(Call::Read)?;
-        let bytes = &state.world.file(self.node)?.seen;
-        let start = usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
-        let mut n = buffer.len().min(bytes.len() - start);
-        if half && n > 1 {
-            n /= 2;
-        }
-        buffer[..n].copy_from_slice(&bytes[start..start + n]);
-        Ok(n)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.state();
-        let half = state.call(Call::Write)?;
-        if !self.writes {
-            return Err(Errno::BADF.into());
-        }
-        let at = usize::try_from(offset).map_err(|_| Errno::FBIG)?;
-        let mut n = bytes.len();
-        if half && n > 1 {
-            n /= 2;
-        }
-        if let Some(capacity) = state.world.capacity {
-            let free = capacity.saturating_sub(state.world.used());
-            let inside = state.world.file(self.node)?.seen.len().saturating_sub(at);
-            let room = usize::try_from(free).unwrap_or(usize::MAX);
-            n = n.min(inside.saturating_add(room));
-            if n == 0 && !bytes.is_empty() {
-                return Err(Errno::NOSPC.into());
-            }
-        }
-        let op = DataOp::Write(at, bytes[..n].to_vec());
-        state.world.change(self.node, op)?;
-        Ok(n)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.disk.call(Call::Write)?;
-        if !self.writes {
-            return Err(Errno::BADF.into());
-        }
-        let len = usize::try_from(len).map_err(|_| Errno::FBIG)?;
-        state.world.change(self.node, DataOp::Len(len))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let node = self.node;
-        self.disk
-            .state()
-            .sync(|world, fails| world.sync_file(node, fails))
-    }
-
-    fn drop_cache(&self) {
-        let mut state = self.disk.state();
-        if let Ok(file) = state.world.file(self.node) {
-            if file.pending.is_empty() {
-                file.seen = file.medium.clone();
-            }
-        }
-    }
-
-    fn try_lock(&self, lock: Lock) -> io::Result<bool> {
-        let mut state = self.disk.call(Call::Read)?;
-        Ok(state.lock(self.node, self.handle, lock))
-    }
-
-    fn fits(&self, len: u64) -> io::Result<bool> {
-        let state = self.disk.call(Call::Read)?;
-        Ok(state.largest.is_none_or(|largest| len <= largest))
-    }
-
-    fn has_name(&self) -> io::Result<bool> {
-        let state = self.disk.call(Call::Read)?;
-        Ok(state.world.has_name(self.node))
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        let handle = self.handle;
-        self.disk.state().locks.retain(|(_, h, _)| *h != handle);
     }
 }
