@@ -9,6 +9,7 @@ promises() {
 	keeps "asl-image.json names every file by its hash, and no other" provenance_of_out
 	keeps "OUT.iso.sha512 is checked by sha512sum -c beside it" sums_beside
 	keeps "the same inputs, touched and read elsewhere, give the same bits" same_bits
+	keeps "paths that begin here do as well as whole ones" from_here
 	keeps "its own output gives itself" idempotent
 	keeps "an older appliance on the ISO is replaced, the person's own entries stay" replaced
 	keeps "--label rewrites every menu" new_label
@@ -82,6 +83,14 @@ same_bits() {
 	(umask 077 && cd / && TZ=Asia/Tokyo LC_ALL=C.UTF-8 "$temp/else where/image/remaster" --binary "$temp/else where/ldconfig" \
 		--profiles "$temp/else where/profiles" "$temp/else where/in.iso" "$temp/else where/out.iso")
 	cmp "$temp/out.iso" "$temp/else where/out.iso"
+}
+
+from_here() {
+	cd "$temp"
+	"$here/remaster" --binary "$binary" --profiles profiles in.iso here.iso
+	cmp out.iso here.iso
+	"$here/remaster" --binary "$binary" --profiles profiles --recipe here-recipe
+	[ -x here-recipe/iso_patch_and_script/50-asl-host ]
 }
 
 idempotent() {

@@ -155,6 +155,42 @@ fn all_damage_is_found_not_only_the_first() {
 }
 
 #[test]
+fn what_the_image_was_made_without_is_named_and_is_no_damage() {
+    let medium = medium();
+    for path in [
+        "sysrescue.d/900-mine.yaml",
+        "autorun/autorun1",
+        "sysresccd/00-a.srm",
+    ] {
+        let to = medium.path().join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, "mine").unwrap();
+    }
+    symlink("/", medium.path().join("link\u{1b}[2J")).unwrap();
+    fs::create_dir(medium.path().join("isolinux")).unwrap();
+    fs::write(medium.path().join("isolinux/isolinux.bin"), "patched").unwrap();
+    let text = verify(medium.path(), &[]).ok().out;
+    assert!(
+        text.contains("not part of the image: sysresccd/00-a.srm"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text}");
+    let said = verify(medium.path(), &["--json"]).ok().json();
+    let added = json!([
+        "autorun/autorun1",
+        "link?[2J",
+        "sysresccd/00-a.srm",
+        "sysrescue.d/900-mine.yaml"
+    ]);
+    assert_eq!(said["added"], added);
+    for n in 0..40 {
+        fs::write(medium.path().join(format!("photo{n}")), "mine").unwrap();
+    }
+    let text = verify(medium.path(), &[]).ok().out;
+    assert!(text.contains("not part of the image: 32 more"), "{text}");
+}
+
+#[test]
 fn a_copy_in_ram_is_checked_where_its_files_lie_and_what_it_lacks_is_said() {
     let medium = medium();
     let root = medium.path();

@@ -24,6 +24,9 @@ use std::process::ExitCode;
 /// What the module holds, as files of the running system.
 const MANIFEST: &str = "/usr/lib/asl/manifest.sha512";
 
+/// As many additions are shown one by one; `--json` has them all.
+const SHOWN: usize = 12;
+
 pub fn run(verb: Image, out: Out) -> Result<ExitCode> {
     let Image::Verify { medium } = verb;
     let check = match &medium {
@@ -46,8 +49,8 @@ struct Check {
     items: Vec<(String, PathBuf, Sum)>,
     /// Files of the image that are out of reach: the copy in RAM does not have them.
     out_of_reach: Vec<String>,
-    /// Layers that the image was made without.
-    added: Vec<Layer>,
+    /// Layers and files that the image was made without.
+    added: Vec<String>,
 }
 
 impl Check {
@@ -90,14 +93,16 @@ impl Check {
                 out_of_reach.push(path.clone());
             }
         }
-        let added = layers
+        let foreign = layers
             .iter()
-            .filter(|l| !provenance.files.keys().any(|path| l.is(path)))
-            .map(|l| Layer {
-                device: l.device.clone(),
-                name: l.name.clone(),
+            .filter(|l| !provenance.files.keys().any(|path| l.is(path)));
+        let mut added: Vec<String> = foreign
+            .map(|l| match l.hides_ours() {
+                true => format!("{}, mounted above the appliance's module", l.name),
+                false => format!("{}, mounted below the appliance's module", l.name),
             })
             .collect();
+        added.extend(medium.others(&provenance.files));
         Check {
             provenance,
             items,
@@ -198,7 +203,7 @@ struct Report {
     bytes: u64,
     problems: BTreeMap<String, String>,
     out_of_reach: Vec<String>,
-    added: Vec<Layer>,
+    added: Vec<String>,
 }
 
 impl Report {
@@ -222,12 +227,11 @@ impl Report {
         for (name, what) in &self.problems {
             text.push_str(&format!("  DAMAGED  {name}: {what}\n"));
         }
-        for layer in &self.added {
-            let where_to = if layer.hides_ours() { "above" } else { "below" };
-            text.push_str(&format!(
-                "  added    module {}, {where_to} the appliance's: not part of the image\n",
-                layer.name
-            ));
+        for name in self.added.iter().take(SHOWN) {
+            text.push_str(&format!("  not part of the image: {name}\n"));
+        }
+        if let Some(more) = self.added.len().checked_sub(SHOWN).filter(|n| *n > 0) {
+            text.push_str(&format!("  not part of the image: {more} more\n"));
         }
         if !self.out_of_reach.is_empty() {
             text.push_str(&format!(
@@ -254,11 +258,6 @@ impl Report {
     fn json(&self) -> Value {
         let made = &self.provenance;
         let sum: String = made.sum.iter().map(|b| format!("{b:02x}")).collect();
-        let added: Vec<Value> = self
-            .added
-            .iter()
-            .map(|l| json!({ "name": l.name, "above": l.hides_ours() }))
-            .collect();
         json!({
             "sound": self.problems.is_empty(),
             "image": {
@@ -269,7 +268,7 @@ impl Report {
             "bytes": self.bytes,
             "problems": self.problems,
             "out_of_reach": self.out_of_reach,
-            "added": added,
+            "added": self.added,
             "finds": "damage, not an attacker",
         })
     }

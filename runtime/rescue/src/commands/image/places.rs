@@ -1,12 +1,16 @@
 //! Where the files of an image lie: on a medium, in a copy in RAM, or mounted.
 
-use super::provenance::{AIROOTFS, MODULE};
+use super::provenance::{Sum, AIROOTFS, MODULE, UNNAMED};
 use asl_core::{Error, Kind, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Where SystemRescue's start leaves the medium.
 pub const BOOTMNT: &str = "/run/archiso/bootmnt";
 const SFS: &str = "/run/archiso/sfs/";
+
+/// A medium holds some hundred files; a stick that is used for more is not listed to its end.
+const MOST_OTHERS: usize = 1000;
 
 /// A medium, or what is left of it in RAM.
 pub struct Medium {
@@ -35,6 +39,34 @@ impl Medium {
             None
         }
     }
+
+    /// The files on the medium that the image was made without. Links are not followed.
+    pub fn others(&self, files: &BTreeMap<String, Sum>) -> Vec<String> {
+        let known: BTreeSet<PathBuf> = files
+            .keys()
+            .map(String::as_str)
+            .chain(UNNAMED)
+            .filter_map(|path| self.place(path))
+            .collect();
+        let (mut others, mut folders) = (Vec::new(), vec![self.root.clone()]);
+        while let Some(folder) = folders.pop() {
+            // What cannot be listed is told by the files in it that cannot be read.
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                } else if !known.contains(&path) && others.len() < MOST_OTHERS {
+                    let name = path.strip_prefix(&self.root).unwrap_or(&path);
+                    others.push(name.to_string_lossy().replace(char::is_control, "?"));
+                }
+            }
+            if others.len() == MOST_OTHERS {
+                break;
+            }
+        }
+        others.sort();
+        others
+    }
 }
 
 /// One squashfs of the running system.
@@ -54,7 +86,7 @@ impl Layer {
 
     /// Whether it lies above our module: the first by name is the top.
     pub fn hides_ours(&self) -> bool {
-        self.name != name_of(AIROOTFS) && self.name.as_str() < name_of(MODULE)
+        !self.is(AIROOTFS) && self.name.as_str() < name_of(MODULE)
     }
 }
 
@@ -170,7 +202,13 @@ cut short
         );
         assert_eq!(place("sysresccd/boot/x86_64/vmlinuz"), None);
         std::fs::create_dir(dir.path().join("sysresccd")).unwrap();
+        // What stood at the top of the copy is not part of a whole medium.
         let whole = Medium::at(dir.path());
+        assert_eq!(whole.others(&BTreeMap::new()), ["airootfs.sfs"]);
+        assert_eq!(
+            copy.others(&[(AIROOTFS.to_string(), [0; 64])].into()),
+            [""; 0]
+        );
         assert!(whole.place("sysresccd/boot/x86_64/vmlinuz").is_some());
     }
 }

@@ -13,6 +13,10 @@ pub const MODULE: &str = "sysresccd/00-asl-host.srm";
 /// Where the root file system lies on a medium.
 pub const AIROOTFS: &str = "sysresccd/x86_64/airootfs.sfs";
 
+/// What the document does not name: itself, and the boot records of BIOS, which every writing of
+/// an ISO patches.
+pub const UNNAMED: [&str; 3] = [PATH, "isolinux/isolinux.bin", "isolinux/boot.cat"];
+
 const FORMAT: &str = "asl-image/2";
 /// An official ISO has some hundred files; each takes less than 300 bytes here.
 const MAX_BYTES: u64 = 4 << 20;
