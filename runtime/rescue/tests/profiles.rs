@@ -147,6 +147,11 @@ fn the_profile_in_force_is_told_with_its_reason() {
     assert_eq!(field("lease.days")["set"], false);
     // It says demo, and that does not count.
     assert_eq!(field("demo")["value"], "false");
+    let mut host = nowhere().words(["profile", "explain", "--stick"]);
+    host.arg(world.stick());
+    std::fs::write(world.stick().join("asl-keys/profile.toml"), "role = 'host'").unwrap();
+    host.run()
+        .refused(1, &["cannot make this machine a host", "asl.profile=host"]);
     let by_hand = explain(&["unattended"]);
     assert!(
         by_hand["why"].as_str().unwrap().contains("by hand"),

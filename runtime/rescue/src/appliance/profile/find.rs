@@ -1,7 +1,7 @@
 //! Which profile is in force, and why: what is named for this boot, else what the key stick
 //! brings, else the one that asks everything.
 
-use super::{parse, Origin, Profile};
+use super::{parse, Origin, Profile, Role};
 use asl_core::{Error, Kind, Result};
 use asl_host::keystick::{self, KeyStick};
 use std::path::{Path, PathBuf};
@@ -114,7 +114,14 @@ fn unnamed(stick: Option<&KeyStick>) -> Result<Chosen> {
         Some(bytes) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let why = "nothing names one for this boot, and the key stick brings it";
-            choose(text, "of the key stick".into(), why, Origin::Stick)
+            let chosen = choose(text, "of the key stick".into(), why, Origin::Stick)?;
+            // Its keys are asked for in order to seal: it comes too late to make a host of this.
+            if chosen.profile.role == Role::Host {
+                let why = "role: a key stick cannot make this machine a host";
+                return Err(Error::new(Kind::Invalid, "follow profile", chosen.name, why)
+                    .next("start with asl.profile=host on the kernel command line, or `asl-host rescue --profile`"));
+            }
+            Ok(chosen)
         }
         None => {
             let why = "nothing names one, and the key stick brings none";
