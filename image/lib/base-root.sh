@@ -15,7 +15,9 @@ describe_root() {
 
 # make_root WORK LOCK DEBS: airootfs.sfs, vmlinuz, sysresccd.img and pkglist in WORK.
 make_root() {
-	local work=$1 line options=()
+	local work=$1 line options=() squash=(mksquashfs)
+	# From a tar, mksquashfs gives the root directory to whoever runs it: that must be root.
+	[ "$mode" = root ] || squash=(unshare --user --map-root-user mksquashfs)
 	# Where everyone may read: in a user namespace even root's own cache is a stranger's.
 	repository=$(mktemp -d "${TMPDIR:-/var/tmp}/asl-base-packages.XXXXXX")
 	make_repository "$2" "$3" "$repository"
@@ -42,7 +44,7 @@ make_root() {
 		--customize-hook="download /initrd.img $work/sysresccd.img" \
 		--customize-hook='rm -f "$1"/boot/initrd.img-*' \
 		"$SUITE" - "deb [trusted=yes] copy://$repository ./" |
-		nice mksquashfs - "$work/airootfs.sfs" -tar -root-mode 0755 -comp zstd -Xcompression-level 4 -quiet -no-progress
+		nice "${squash[@]}" - "$work/airootfs.sfs" -tar -root-mode 0755 -comp zstd -Xcompression-level 4 -quiet -no-progress
 	rm -rf "$repository"
 	diff <(awk '/^package / { print $2, $3 }' "$2" | LC_ALL=C sort) <(LC_ALL=C sort "$work/pkglist") >&2 ||
 		die "other packages were installed than the lock names" "see the lines above; a bug of image/build-base"
