@@ -132,7 +132,7 @@ vm_disk() {
 	ahci) device=ide-hd,bus=ide.$vm_disks ;;
 	*) die "vm_disk: unknown bus $bus" ;;
 	esac
-	[ -z "$serial" ] || device+=,serial=$serial
+	[ -z "$serial" ] || device+=,serial=$serial,id=$serial
 	vm_args+=(-drive "if=none,id=$id,format=$format,cache=$cache,readonly=$ro,file=$1"
 		-device "$device,drive=$id")
 }

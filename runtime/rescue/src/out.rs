@@ -2,7 +2,9 @@
 
 use asl_core::{Error, Kind, Result};
 use serde_json::{json, Value};
+use std::fs::File;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 /// Where results go, and in which form.
 #[derive(Clone, Copy)]
@@ -67,6 +69,23 @@ impl Out {
 /// A line on standard error. A console that is gone is no reason to stop, still less to panic.
 pub fn remark(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+    note_along(text);
+}
+
+/// A second place where everything is said that a person is told, for other consoles to look at.
+static ALONG: Mutex<Option<File>> = Mutex::new(None);
+
+/// From now on every remark goes to this file too.
+pub fn write_along(file: File) {
+    *ALONG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+}
+
+/// Says a line in the second place alone.
+pub fn note_along(text: &str) {
+    if let Some(file) = &mut *ALONG.lock().unwrap_or_else(PoisonError::into_inner) {
+        // A look from elsewhere is worth less than the session itself.
+        let _ = writeln!(file, "{text}");
+    }
 }
 
 /// The beginning of a line on standard error, to be answered behind it.

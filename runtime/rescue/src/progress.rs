@@ -1,6 +1,6 @@
 //! Progress for a person: bars that also work on a serial line.
 
-use crate::out::{remark, size, Out};
+use crate::out::{note_along, remark, size, Out};
 use crate::system;
 use asl_ingest::{Acknowledged, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -56,6 +56,7 @@ impl Watch for Screen<'_> {
     }
 
     fn acknowledged(&self, a: &Acknowledged) {
+        note_along(&format!("  {} sealed here so far", size(a.stored_bytes)));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(*a);
         (self.at_acknowledgement)(a);
     }

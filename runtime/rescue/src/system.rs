@@ -80,3 +80,12 @@ pub fn catch_signals() -> Result<()> {
 pub fn guard_memory() -> Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(|e| Error::new(Kind::Io, "guard", "memory", e))
 }
+
+/// Ends this process when its parent ends, however that does: nobody else would read its answer.
+///
+/// # Errors
+/// `Io` where the kernel refuses.
+pub fn end_with_parent() -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .map_err(|e| Error::new(Kind::Io, "tie to its parent", "the unlocking child", e))
+}

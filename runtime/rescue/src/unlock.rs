@@ -139,6 +139,7 @@ fn fill(pipe: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 /// `Io` where the parent is gone; other failures travel through the pipe.
 pub fn child(order: &str) -> Result<()> {
     system::guard_memory()?;
+    system::end_with_parent()?;
     let bytes = unhex(order)
         .and_then(|bytes| Order::decode(&bytes))
         .and_then(|order| carry_out(&order))

@@ -2,28 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+use common::disk::Disk;
 use common::*;
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-
-/// Every file below a place with its digest, but for the advisory ones.
-fn contents(at: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
-    let mut found = BTreeMap::new();
-    let mut todo = vec![at.to_path_buf()];
-    while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                todo.push(path);
-            } else {
-                found.insert(path.clone(), blake3::hash(&std::fs::read(&path).unwrap()));
-            }
-        }
-    }
-    found
-}
 
 /// Starts an ingest of a large source and waits until something of it is acknowledged.
 fn start_ingest(world: &World, source: &Path) -> Child {
@@ -371,61 +354,13 @@ fn a_killed_session_is_continued_and_a_second_writer_is_told_who_holds_the_domai
     world.verify();
 }
 
-/// A file system of a few megabytes, mounted for one test.
-struct Small {
-    at: PathBuf,
-}
-
-impl Small {
-    fn ext4(world: &World, megabytes: u64) -> Small {
-        let (image, at) = (world.path("disk.img"), world.path("disk"));
-        std::fs::create_dir(&at).unwrap();
-        let file = std::fs::File::create(&image).unwrap();
-        file.set_len(megabytes << 20).unwrap();
-        let run = |program: &str, words: &[&std::ffi::OsStr]| {
-            let ended = Command::new(program).args(words).output();
-            let ended = ended.unwrap_or_else(|e| panic!("THE TOOL {program} IS MISSING: {e}"));
-            assert!(
-                ended.status.success(),
-                "{program} FAILED; this test must run as root and may mount a loop device: {}",
-                String::from_utf8_lossy(&ended.stderr)
-            );
-        };
-        run(
-            "mkfs.ext4",
-            &[
-                "-q".as_ref(),
-                "-b".as_ref(),
-                "1024".as_ref(),
-                image.as_os_str(),
-            ],
-        );
-        run(
-            "mount",
-            &[
-                "-o".as_ref(),
-                "loop".as_ref(),
-                image.as_os_str(),
-                at.as_os_str(),
-            ],
-        );
-        Small { at }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.at).status();
-    }
-}
-
 #[test]
 fn a_full_target_is_told_keeps_what_was_acknowledged_and_goes_on_when_room_is_made() {
     let world = World::offline();
-    let disk = Small::ext4(&world, 64);
-    std::fs::create_dir(disk.at.join("asl-host")).unwrap();
-    std::os::unix::fs::symlink(disk.at.join("asl-host"), world.root()).unwrap();
-    let filler = disk.at.join("somebody-elses-file");
+    let disk = Disk::new(world.path("disk"), 64);
+    std::fs::create_dir(disk.path().join("asl-host")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("asl-host"), world.root()).unwrap();
+    let filler = disk.path().join("somebody-elses-file");
     write_random(&filler, 24);
     let world = world.with_domain();
     let source = world.path("source");
@@ -474,45 +409,6 @@ fn a_source_that_cannot_be_read_in_part_is_sealed_with_holes_and_says_so() {
 }
 
 #[test]
-fn damage_on_the_target_is_found_told_with_its_name_and_exit_4() {
-    let world = World::offline().with_domain();
-    let source = world.path("source");
-    write_random(&source.join("a"), 2);
-    world.ingest(&source).words(["--snapshot"]).run().ok();
-    let block = contents(&world.root())
-        .into_keys()
-        .find(|p| p.extension().is_some_and(|e| e == "blk"))
-        .unwrap();
-    let good = std::fs::read(&block).unwrap();
-    let mut bad = good.clone();
-    bad[good.len() / 2] ^= 1;
-    let put = |bytes: &[u8]| {
-        std::fs::remove_file(&block).unwrap();
-        std::fs::write(&block, bytes).unwrap();
-    };
-    put(&bad);
-    let report = world.asl().words(["verify", "--json"]).run().ends(4).json();
-    let name = block.file_name().unwrap().to_string_lossy().into_owned();
-    assert!(
-        report["damage"][0].as_str().unwrap().contains(&name),
-        "{report}"
-    );
-    let said = world
-        .asl()
-        .words(["verify", "--identity"])
-        .words([world.owner()])
-        .run()
-        .ends(4);
-    assert!(said.out.contains("DAMAGE: "), "{}", said.out);
-    let ran = world.restore("back").run();
-    assert!([4, 5].contains(&ran.code), "{} {}", ran.code, ran.err);
-    std::fs::remove_file(&block).unwrap();
-    world.asl().words(["verify"]).run().ends(4);
-    std::fs::write(&block, good).unwrap();
-    world.verify();
-}
-
-#[test]
 fn a_console_that_is_gone_stops_no_sealing() {
     let world = World::offline().with_domain();
     let source = world.path("source");
@@ -533,71 +429,4 @@ fn a_console_that_is_gone_stops_no_sealing() {
     .ok();
     assert!(ran.out.contains("Snapshot snap-000001"), "{}", ran.out);
     world.verify();
-}
-
-#[test]
-fn what_lies_in_memory_is_never_called_durable() {
-    let world = World::offline();
-    let memory = tempfile::tempdir_in("/dev/shm").expect("NO /dev/shm: this test needs a tmpfs");
-    std::os::unix::fs::symlink(memory.path(), world.root()).unwrap();
-    let world = world.with_domain();
-    let source = world.path("source");
-    write_random(&source.join("a"), 1);
-    let sealed = world
-        .ingest(&source)
-        .words(["--json", "--snapshot"])
-        .run()
-        .ok()
-        .json();
-    assert_eq!(sealed["durability"], "volatile");
-    let said = world.ingest(&source).run().ok();
-    assert!(said.out.contains("VOLATILE"), "{}", said.out);
-    assert!(!said.out.contains("durable"), "{}", said.out);
-    world.verify();
-}
-
-/// P11, as far as the command line goes: what is private is on no argument, file or screen.
-#[test]
-fn no_secret_is_shown_or_left_by_a_session() {
-    let world = World::offline().with_domain();
-    let source = world.path("source");
-    write_random(&source.join("a"), 1);
-    std::fs::write(
-        source.join("diary"),
-        "a line that only the owner may ever read",
-    )
-    .unwrap();
-    let ran = world.ingest(&source).words(["--snapshot"]).run().ok();
-    let owner = std::fs::read_to_string(world.owner()).unwrap();
-    let key = owner
-        .lines()
-        .find(|l| l.starts_with("AGE-SECRET-KEY"))
-        .unwrap();
-    let secrets: [&[u8]; 4] = [
-        PASSPHRASE.as_bytes(),
-        key.as_bytes(),
-        b"a line that only the owner",
-        b"diary",
-    ];
-    let hits = |bytes: &[u8]| {
-        let found = |s: &&&[u8]| bytes.windows(s.len()).any(|w| w == **s);
-        secrets.iter().filter(found).count()
-    };
-    assert_eq!(hits(ran.out.as_bytes()) + hits(ran.err.as_bytes()), 0);
-    let mut files = 0;
-    for at in [world.root(), world.stick()] {
-        for path in contents(&at)
-            .into_keys()
-            .filter(|p| p.file_name() != Some("asl-host".as_ref()))
-        {
-            assert_eq!(
-                hits(&std::fs::read(&path).unwrap()),
-                0,
-                "{}",
-                path.display()
-            );
-            files += 1;
-        }
-    }
-    assert!(files > 20, "{files}");
 }

@@ -4,61 +4,10 @@
 
 mod common;
 use common::pty::Pty;
+use common::session::{Session, PROMPT};
 use common::*;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One session at a time: the real lock in /run/asl is this machine's.
-static ONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "THIS TEST MUST RUN AS ROOT: the session takes its lock in /run/asl"
-    );
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A session outside of the appliance that follows a profile.
-struct Session {
-    world: World,
-    profile: String,
-}
-
-impl Session {
-    fn new(world: World, interactive: bool) -> Session {
-        let profile = format!(
-            "interactive = {interactive}\n\
-             [keys]\npath = {:?}\n\
-             [target]\npath = {:?}\n\
-             [source]\npaths = [{:?}]\n\
-             [end]\naction = \"shell\"\n",
-            world.stick(),
-            world.root(),
-            world.path("source"),
-        );
-        Session { world, profile }
-    }
-
-    fn asks(mut self, bytes: u64, applies: &str) -> Session {
-        let more = format!(
-            "[admission]\nhost = \"home\"\n\
-             [lease]\nbytes = {bytes}\ndays = 1\napplies = {applies:?}\n"
-        );
-        self.profile.push_str(&more);
-        self
-    }
-
-    fn start(&self, rows: u16, columns: u16) -> Pty {
-        let path = self.world.path("profile.toml");
-        std::fs::write(&path, &self.profile).unwrap();
-        let mut command = self.world.asl().words(["rescue", "--profile"]);
-        command.arg(path).env("TERM", "dumb");
-        Pty::start(command, rows, columns)
-    }
-}
-
-const PROMPT: &str = "Passphrase of the key stick";
 const STEPS: [&str; 6] = [
     "[1/6] Create a local domain",
     "[2/6] Load DAM and keys",
@@ -86,7 +35,6 @@ fn no_panic_and_no_secret(said: &str) {
 
 #[test]
 fn the_unattended_profile_takes_six_steps_once_the_passphrase_is_typed() {
-    let _alone = alone();
     let session = Session::new(World::new(), false).asks(900_000_000, "both");
     let source = session.world.path("source");
     tree::make(&source);
@@ -136,7 +84,6 @@ fn the_unattended_profile_takes_six_steps_once_the_passphrase_is_typed() {
 
 #[test]
 fn three_wrong_passphrases_end_an_unattended_session_with_3_and_lose_nothing() {
-    let _alone = alone();
     let session = Session::new(World::offline(), false);
     write_random(&session.world.path("source/a"), 1);
     let mut pty = session.start(24, 80);
@@ -172,7 +119,6 @@ fn three_wrong_passphrases_end_an_unattended_session_with_3_and_lose_nothing() {
 
 #[test]
 fn a_person_who_may_be_asked_is_offered_a_way_on_after_a_failure() {
-    let _alone = alone();
     let session = Session::new(World::offline(), true);
     write_random(&session.world.path("source/a"), 1);
     let away = session.world.path("stick-in-a-pocket");
@@ -195,7 +141,6 @@ fn a_person_who_may_be_asked_is_offered_a_way_on_after_a_failure() {
 
 #[test]
 fn without_a_key_stick_a_person_may_look_again_or_use_a_shell_and_come_back() {
-    let _alone = alone();
     let world = World::offline();
     let profile = world.path("profile.toml");
     std::fs::write(&profile, "interactive = true\n").unwrap();
@@ -230,7 +175,6 @@ fn leave_with_nothing_sealed(session: &Session, mut pty: Pty) -> String {
 
 #[test]
 fn words_that_are_not_the_cards_stop_before_the_first_byte() {
-    let _alone = alone();
     let session = Session::new(World::offline(), true);
     write_random(&session.world.path("source/a"), 1);
     // The card of another owner: whoever types it without looking is stopped too.
@@ -249,7 +193,6 @@ fn words_that_are_not_the_cards_stop_before_the_first_byte() {
 
 #[test]
 fn without_the_card_nothing_is_sealed_unless_that_is_typed_in_full() {
-    let _alone = alone();
     let session = Session::new(World::offline(), true);
     write_random(&session.world.path("source/a"), 1);
     let mut pty = session.start(24, 80);
@@ -286,7 +229,6 @@ fn without_a_terminal_a_session_says_so_and_ends_with_2() {
 
 #[test]
 fn a_profile_that_cannot_be_meant_is_refused_with_its_line_and_demo_counts_from_no_file() {
-    let _alone = alone();
     let mut session = Session::new(World::offline(), false);
     session.profile.push_str("[target]\n");
     let (code, said) = session.start(24, 80).end();
@@ -311,7 +253,6 @@ fn a_profile_that_cannot_be_meant_is_refused_with_its_line_and_demo_counts_from_
 
 #[test]
 fn a_lease_that_is_too_small_stops_with_words_and_keeps_what_was_sealed() {
-    let _alone = alone();
     let session = Session::new(World::new(), false).asks(3_000_000, "both");
     write_random(&session.world.path("source/a"), 8);
     let mut pty = session.start(24, 80);
@@ -348,7 +289,6 @@ fn a_lease_that_is_too_small_stops_with_words_and_keeps_what_was_sealed() {
 
 #[test]
 fn a_host_that_is_gone_does_not_keep_anything_from_being_sealed() {
-    let _alone = alone();
     let mut world = World::new();
     drop(world.server.take());
     let session = Session::new(world, false).asks(900_000_000, "remote");
@@ -366,7 +306,6 @@ fn a_host_that_is_gone_does_not_keep_anything_from_being_sealed() {
 
 #[test]
 fn ctrl_c_at_the_passphrase_ends_with_130_and_the_terminal_as_it_was() {
-    let _alone = alone();
     let session = Session::new(World::offline(), false);
     write_random(&session.world.path("source/a"), 1);
     let mut pty = session.start(24, 80);
@@ -383,7 +322,6 @@ fn ctrl_c_at_the_passphrase_ends_with_130_and_the_terminal_as_it_was() {
 
 #[test]
 fn a_second_console_waits_and_takes_over_when_the_first_ends() {
-    let _alone = alone();
     let session = Session::new(World::offline(), false);
     write_random(&session.world.path("source/a"), 1);
     let mut first = session.start(24, 80);

@@ -5,7 +5,7 @@
 
 use asl_core::{Error, Kind, Result};
 use dialoguer::theme::SimpleTheme;
-use dialoguer::{Confirm, Input, MultiSelect, Select};
+use dialoguer::{Confirm, Input, Select};
 
 /// The person, or the profile alone.
 #[derive(Clone, Copy)]
@@ -26,8 +26,7 @@ impl Ui {
 
     /// Says a line.
     pub fn say(self, text: &str) {
-        // The console may be a serial line that is gone: sealing goes on without it.
-        let _ = console::Term::stderr().write_line(text);
+        crate::out::remark(text);
     }
 
     /// Begins a step, with its number of six.
@@ -67,25 +66,6 @@ impl Ui {
             .default(0)
             .interact_opt()
             .map_err(|e| asked(question, e))
-    }
-
-    /// Asks for any number of several, in the order of the list.
-    ///
-    /// # Errors
-    /// As [`Ui::choose`].
-    pub fn choose_many(
-        self,
-        question: &str,
-        items: &[String],
-        profile_line: &str,
-    ) -> Result<Vec<usize>> {
-        self.must_ask(question, profile_line)?;
-        let chosen = MultiSelect::with_theme(&SimpleTheme)
-            .with_prompt(format!("{question} (space marks, enter ends)"))
-            .items(items)
-            .interact()
-            .map_err(|e| asked(question, e))?;
-        Ok(chosen)
     }
 
     /// Asks yes or no; a session that may not ask takes `unattended`.

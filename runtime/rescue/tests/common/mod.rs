@@ -1,13 +1,16 @@
 //! The real binary in worlds of its own: keys, a serving host, a stick, a root.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses a part
 
+pub mod disk;
 pub mod keys;
 pub mod loops;
 pub mod medium;
 pub mod pty;
+pub mod session;
 pub mod tree;
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -163,19 +166,24 @@ impl World {
 
     /// With a host that serves and is named `home` on the stick.
     pub fn new() -> World {
-        let mut world = World::offline();
+        let world = World::offline();
         asl(&world.keeper()).words(["init"]).run().ok();
+        world.served()
+    }
+
+    /// With the keeper that was made serving, and named `home` on the stick.
+    pub fn served(mut self) -> World {
         std::fs::copy(
-            world.keys().join("root.pub"),
-            world.keeper().join("host/trusted-roots/alice.pub"),
+            self.keys().join("root.pub"),
+            self.keeper().join("host/trusted-roots/alice.pub"),
         )
         .unwrap();
-        let server = Server::start(&world.keeper());
+        let server = Server::start(&self.keeper());
         let host = format!("home={}={}", server.address, server.key);
-        std::fs::remove_dir_all(world.stick()).unwrap();
-        world.bundle("stick", &[&host]);
-        world.server = Some(server);
-        world
+        std::fs::remove_dir_all(self.stick()).unwrap();
+        self.bundle("stick", &[&host]);
+        self.server = Some(server);
+        self
     }
 
     /// With a root and the stick's domain in it.
@@ -349,4 +357,21 @@ pub fn log_length(world: &World) -> u64 {
     std::fs::metadata(domain.join("log/append.log"))
         .unwrap()
         .len()
+}
+
+/// Every file below a place with its digest, but for the advisory ones.
+pub fn contents(at: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![at.to_path_buf()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                found.insert(path.clone(), blake3::hash(&std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found
 }

@@ -62,6 +62,19 @@ impl Pty {
         }
     }
 
+    /// The program's process id.
+    pub fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// Waits for the end of a program whose terminal goes away at this moment.
+    pub fn hang_up(mut self) {
+        // The reader holds the other copy: the line is cut when the session is told so.
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// All that was printed.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
@@ -98,6 +111,12 @@ impl Pty {
     #[track_caller]
     pub fn choose(&mut self, question: &str, item: &str) {
         self.expect(question);
+        self.choose_here(item);
+    }
+
+    /// Chooses an item of the menu whose question was just seen.
+    #[track_caller]
+    pub fn choose_here(&mut self, item: &str) {
         let menu = self.at;
         self.expect(item);
         let shown = String::from_utf8_lossy(&self.said.lock().unwrap()[menu..self.at]).into_owned();

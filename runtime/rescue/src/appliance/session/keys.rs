@@ -8,7 +8,7 @@ use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
 use std::path::Path;
 
-const KEYS_AT: &str = "/run/asl/keys";
+pub(super) const KEYS_AT: &str = "/run/asl/keys";
 
 /// Where requests and decisions lie on a stick, one folder a host.
 pub const MAIL: &str = "mail";

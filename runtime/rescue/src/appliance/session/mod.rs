@@ -85,6 +85,36 @@ pub fn is_appliance() -> bool {
     Path::new(BOOT_MEDIUM).is_dir()
 }
 
+/// Lets go of what a session that was killed left mounted: it could not be chosen again.
+///
+/// # Errors
+/// `Io` where the mounts cannot be read.
+pub fn let_go_of_the_last(root: &Path) -> Result<()> {
+    const MOUNTS: &str = "/proc/self/mounts";
+    let text =
+        std::fs::read_to_string(MOUNTS).map_err(|e| Error::new(Kind::Io, "read", MOUNTS, e))?;
+    let points: Vec<&Path> = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(Path::new)
+        .collect();
+    if !points.iter().any(|p| is_ours(p)) {
+        return Ok(());
+    }
+    for point in points.iter().rev().filter(|p| is_ours(p) || **p == root) {
+        // One that is still in use somewhere goes when that ends.
+        let _ = nix::mount::umount2(*point, nix::mount::MntFlags::MNT_DETACH);
+    }
+    Ok(())
+}
+
+/// Whether a mount point is one that only a session makes.
+fn is_ours(point: &Path) -> bool {
+    point.starts_with(target::TARGET_AT)
+        || point.starts_with(keys::KEYS_AT)
+        || point.starts_with(sources::SOURCES_AT)
+}
+
 fn by_label<'a>(devices: &'a [Device], label: &str, what: &str) -> Result<&'a Device> {
     let mut fitting = devices.iter().filter(|d| d.label.as_deref() == Some(label));
     match (fitting.next(), fitting.next()) {

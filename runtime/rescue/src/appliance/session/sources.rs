@@ -9,7 +9,7 @@ use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
 use std::path::{Path, PathBuf};
 
-const SOURCES_AT: &str = "/run/asl/sources";
+pub(super) const SOURCES_AT: &str = "/run/asl/sources";
 
 /// Finds the sources, in order, as the profile or the person gives it.
 ///
@@ -42,14 +42,26 @@ pub fn find_sources(profile: &Profile, ui: Ui) -> Result<Vec<Source>> {
         )
         .next("attach the disk and try again; look at `lsblk -f` from a shell"));
     }
-    let items: Vec<String> = devices.iter().map(Device::describe).collect();
-    let chosen = ui.choose_many("What shall be sealed", &items, "source.labels")?;
-    Ok(chosen
-        .into_iter()
-        .filter_map(|i| devices.get(i))
-        .cloned()
-        .map(Source::Device)
-        .collect())
+    in_order(devices, ui)
+}
+
+/// Asks for one source after the other: what matters most is safe first.
+fn in_order(mut left: Vec<Device>, ui: Ui) -> Result<Vec<Source>> {
+    let mut chosen = Vec::new();
+    while !left.is_empty() {
+        let question = if chosen.is_empty() {
+            "What shall be sealed first"
+        } else {
+            "What shall be sealed next"
+        };
+        let mut items: Vec<String> = left.iter().map(Device::describe).collect();
+        items.push("Nothing more".to_string());
+        match ui.choose(question, &items, "source.labels")? {
+            Some(n) if n < left.len() => chosen.push(Source::Device(left.remove(n))),
+            _ => break,
+        }
+    }
+    Ok(chosen)
 }
 
 /// Something to seal.
@@ -66,10 +78,14 @@ impl Source {
     /// Mounts it for reading, if it needs that.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`; `NotFound` where a directory cannot be looked at.
     pub fn open(&self, number: usize) -> Result<Place> {
         match self {
-            Source::Directory(path) => Ok(Place::directory(path)),
+            Source::Directory(path) => match std::fs::read_dir(path) {
+                Ok(_) => Ok(Place::directory(path)),
+                Err(e) => Err(Error::new(Kind::NotFound, "seal", path.display(), e)
+                    .next("attach and mount the disk that holds it, then try it again")),
+            },
             Source::Device(device) => {
                 let at = Path::new(SOURCES_AT).join(number.to_string());
                 let mount = disks::mount_read_only(device, &at)?;
@@ -93,16 +109,33 @@ pub fn space(path: &Path) -> Result<(u64, u64)> {
     ))
 }
 
-/// Says whether the sources fit, before anything starts.
+/// Whether a directory is a whole file system, so that what is used there is what it holds.
+fn is_whole(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |p: &Path| std::fs::metadata(p).map(|m| m.dev()).ok();
+    path.parent()
+        .is_none_or(|above| device(above) != device(path))
+}
+
+/// Bytes a second that a time is reckoned with: what a USB 2 disk gives, or an old one.
+const RATE: u64 = 30_000_000;
+
+/// Says what is used and free, how long it may take and whether it fits, before anything starts.
 ///
 /// # Errors
 /// `Interrupted` where the person stops here.
 pub fn say_fit<'a>(places: impl Iterator<Item = &'a Place>, target: &Place, ui: Ui) -> Result<()> {
     let mut used = 0u64;
     for place in places {
-        let (bytes, _) = space(place.path())?;
-        ui.say(&format!("  source  {}  {} used", place.name(), size(bytes)));
-        used = used.saturating_add(bytes);
+        let said = if is_whole(place.path()) {
+            let (bytes, _) = space(place.path())?;
+            used = used.saturating_add(bytes);
+            let minutes = bytes / RATE / 60 + 1;
+            format!("{} used, about {minutes} min at 30 MB/s", size(bytes))
+        } else {
+            "a folder, not measured".to_string()
+        };
+        ui.say(&format!("  source  {}  {said}", place.name()));
     }
     let (_, free) = space(target.path())?;
     ui.say(&format!("  target  {}  {} free", target.name(), size(free)));

@@ -10,7 +10,7 @@ use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
 use std::path::Path;
 
-const TARGET_AT: &str = "/run/asl/target";
+pub(super) const TARGET_AT: &str = "/run/asl/target";
 
 const RAM: &str = "This machine's memory (VOLATILE: gone when the power goes)";
 

@@ -11,7 +11,7 @@ use crate::commands::domain::create_from_stick;
 use crate::out::Out;
 use crate::system;
 use asl_auth::{Dam, VerifiedDam};
-use asl_core::{Error, Kind, Result};
+use asl_core::{Error, Kind, Result, Timestamp};
 use asl_host::keystick::KeyStick;
 use asl_host::{Domain, HostRoot, KeptKey};
 use std::path::Path;
@@ -75,6 +75,12 @@ fn stick_in(named: Option<&Profile>, ui: Ui) -> Result<(Medium, KeyStick, Profil
     refuse_example_keys(&stick, profile.demo)?;
     let dam = verified(&stick)?;
     refuse_other_domain(dam.genesis().label.as_str(), &profile.domain.labels)?;
+    if let Err(e) = dam.check_time(Timestamp::claimed(context().clock.wall_ns())) {
+        // The clock of a broken machine proves nothing: saving data does not wait for it.
+        ui.say(&format!(
+            "warning: {e}.\nSealing goes on; no host will admit it until the root keys sign a new one."
+        ));
+    }
     Ok((keys_at, stick, profile))
 }
 

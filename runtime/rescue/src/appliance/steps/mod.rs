@@ -26,6 +26,7 @@ type Step<T> = std::result::Result<T, Stop>;
 /// A [`Stop`]; what was acknowledged before it stays.
 pub fn all(root: &Path, named: Option<&Profile>, ui: Ui, out: Out) -> Step<EndAction> {
     if session::is_appliance() {
+        session::let_go_of_the_last(root)?;
         disks::protect_all()?;
     }
     ui.step(1, "Create a local domain");
