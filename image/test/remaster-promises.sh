@@ -86,7 +86,7 @@ same_bits() {
 }
 
 from_here() {
-	cd "$temp"
+	cd "$temp" || exit
 	"$here/remaster" --binary "$binary" --profiles profiles in.iso here.iso
 	cmp out.iso here.iso
 	"$here/remaster" --binary "$binary" --profiles profiles --recipe here-recipe
