@@ -120,9 +120,7 @@ fn a_disk_is_erased_only_after_its_name_was_typed_and_its_domain_is_found_again(
     pty.expect("Passphrase of the key stick");
     pty.send(&format!("{PASSPHRASE}\r"));
     pty.expect("may be taken out");
-    pty.expect("What shall be sealed");
-    pty.expect("VICTIM");
-    pty.send(" \r");
+    pty.choose("What shall be sealed first", "VICTIM");
     pty.expect("Snapshot snap-000001");
     leave(pty, "When you are ready");
     assert_eq!(digest(&victim), before[1], "the source is as it was");
