@@ -237,16 +237,16 @@ judge_clock() {
 	esac
 }
 
-# With the serial entry the session is on the serial line, and the screen says so and offers it.
+# With the serial entry the screen may find the session on the serial line: it says so and offers it.
 judge_screen() {
 	local shot title='ASL rescue appliance'
-	[ "$entry" != asl_serial ] || title='The rescue session runs on console ttyS0'
+	[ "$entry" != asl_serial ] || title="($title|The rescue session runs on console ttyS0)"
 	for shot in seen $([ "$entry" = asl_without ] || echo moved) $([ "$entry" != asl_ram ] || echo after); do
 		must "the screen ($shot)" "$(told "screen_$shot")" new
 		if [ "$entry" = asl_without ]; then
 			grep -qF "SCREEN $shot: uid=0(root)" "$said" || why=${why:-the keyboard reaches no shell}
 		else
-			grep -q "SCREEN $shot: $title" "$said" && grep -q "SCREEN $shot: > " "$said" ||
+			grep -qE "SCREEN $shot: $title" "$said" && grep -q "SCREEN $shot: > " "$said" ||
 				why=${why:-the rescue screen is not on tty1}
 		fi
 	done
