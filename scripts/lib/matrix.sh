@@ -126,7 +126,7 @@ boot_steps() {
 	case $entry:$main in
 	asl_without:*) echo 'wait 900 root@sysrescue:~#' ;;
 	*:screen) printf '%s\n' 'wait 900 The rescue session runs on console tty1' 'shell 180' ;;
-	*:serial) printf '%s\n' 'wait 900 ASL rescue appliance' 'wait 120 > [A-Z]' 'shell 180' ;;
+	*:serial) printf '%s\n' 'wait 240 Loading, please wait' 'wait 900 ASL rescue appliance' 'wait 120 > [A-Z]' 'shell 180' ;;
 	esac
 	cat <<-STEPS
 		type mkdir -p /run/facts && mount -o ro,noload /dev/disk/by-label/FACTS /run/facts && $facts all$end
