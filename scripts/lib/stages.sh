@@ -123,8 +123,15 @@ run_stage() {
 	case $code in
 	0) ;;
 	77) printf '!! %s NOT CHECKED: what it needs could not be had\n' "$name" && tail -n 5 "$log" ;;
-	*) echo "-- the end of $log:" && tail -n 60 "$log" ;;
+	*) failure_said "$log" ;;
 	esac
+}
+
+# failure_said LOG: each failed test's own words where there are such, and the log's end.
+failure_said() {
+	echo "-- of $1:"
+	sed -n '/^failures:$/,/^test result:/p' "$1" | head -n 300
+	tail -n 60 "$1"
 }
 
 # count_stage NAME CODE LOG: the tests of the code one by one, every other stage as one.

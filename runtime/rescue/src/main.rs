@@ -10,6 +10,7 @@ mod progress;
 mod prompt;
 mod qr;
 mod system;
+mod terminal;
 mod unlock;
 
 use asl_core::{Error, Kind};

@@ -4,12 +4,10 @@
 //! switched: on a slow serial line a part of the passphrase stood in the recording. Tab shows what
 //! was typed, and hides it again: on a foreign keyboard nobody knows what the keys say.
 
+use crate::terminal::Keys;
 use crate::{out, system};
 use asl_core::{Error, Kind, Result};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::termios::{
-    tcgetattr, tcsetattr, LocalFlags, SetArg, SpecialCharacterIndices, Termios,
-};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -36,7 +34,8 @@ pub fn secret(question: &str) -> Result<Zeroizing<String>> {
             .next("run it from a terminal, or give --passphrase-file"));
     }
     let terminal = stdin.as_fd();
-    let quiet = Quiet::begin(terminal).map_err(|e| failed(Kind::Io, e))?;
+    // What was typed before the question was no answer to it.
+    let quiet = Keys::anew(terminal).map_err(|e| failed(Kind::Io, e))?;
     let mut line = Line::new(format!("{question} (Tab shows it): "));
     out::remark_open(&line.prompt);
     let read = line.read(terminal);
@@ -106,40 +105,6 @@ pub fn first_line(file: &Path) -> Result<Zeroizing<String>> {
 
 fn failed(kind: Kind, why: impl std::fmt::Display) -> Error {
     Error::new(kind, "ask for", "the passphrase", why)
-}
-
-/// The echo is off, and each key comes at once, until this is dropped.
-struct Quiet<'a> {
-    terminal: BorrowedFd<'a>,
-    before: Termios,
-}
-
-impl<'a> Quiet<'a> {
-    fn begin(terminal: BorrowedFd<'a>) -> nix::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut mode = before.clone();
-        mode.local_flags
-            .remove(LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ICANON);
-        mode.local_flags.insert(LocalFlags::ISIG);
-        for (index, value) in [
-            (SpecialCharacterIndices::VMIN, 1),
-            (SpecialCharacterIndices::VTIME, 0),
-        ] {
-            if let Some(c) = mode.control_chars.get_mut(index as usize) {
-                *c = value;
-            }
-        }
-        // What was typed before the question was no answer to it.
-        tcsetattr(terminal, SetArg::TCSAFLUSH, &mode)?;
-        Ok(Quiet { terminal, before })
-    }
-}
-
-impl Drop for Quiet<'_> {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no echo.
-        let _ = tcsetattr(self.terminal, SetArg::TCSADRAIN, &self.before);
-    }
 }
 
 /// Where a key stands that several bytes make, such as an arrow.

@@ -3,9 +3,11 @@
 //! dialoguer prompts work on a serial line and for a screen reader; a session that may not ask
 //! ends with an error that names the line missing in the profile.
 
+use crate::terminal::Keys;
 use asl_core::{Error, Kind, Result};
 use dialoguer::theme::SimpleTheme;
 use dialoguer::{Confirm, Input, Select};
+use std::os::fd::AsFd;
 
 /// The person, or the profile alone.
 #[derive(Clone, Copy)]
@@ -60,12 +62,13 @@ impl Ui {
         profile_line: &str,
     ) -> Result<Option<usize>> {
         self.must_ask(question, profile_line)?;
-        Select::with_theme(&SimpleTheme)
-            .with_prompt(question)
-            .items(items)
-            .default(0)
-            .interact_opt()
-            .map_err(|e| asked(question, e))
+        ask(question, || {
+            Select::with_theme(&SimpleTheme)
+                .with_prompt(question)
+                .items(items)
+                .default(0)
+                .interact_opt()
+        })
     }
 
     /// Asks yes or no; a session that may not ask takes `unattended`.
@@ -76,11 +79,12 @@ impl Ui {
         if !self.interactive {
             return Ok(unattended);
         }
-        Confirm::with_theme(&SimpleTheme)
-            .with_prompt(question)
-            .default(unattended)
-            .interact()
-            .map_err(|e| asked(question, e))
+        ask(question, || {
+            Confirm::with_theme(&SimpleTheme)
+                .with_prompt(question)
+                .default(unattended)
+                .interact()
+        })
     }
 
     /// Asks for a line, which may be empty; without the blanks around it.
@@ -89,11 +93,12 @@ impl Ui {
     /// As [`Ui::choose`].
     pub fn line(self, question: &str, profile_line: &str) -> Result<String> {
         self.must_ask(question, profile_line)?;
-        let typed: String = Input::with_theme(&SimpleTheme)
-            .with_prompt(question)
-            .allow_empty(true)
-            .interact_text()
-            .map_err(|e| asked(question, e))?;
+        let typed: String = ask(question, || {
+            Input::with_theme(&SimpleTheme)
+                .with_prompt(question)
+                .allow_empty(true)
+                .interact_text()
+        })?;
         Ok(typed.trim().to_string())
     }
 
@@ -107,8 +112,21 @@ impl Ui {
     }
 }
 
-fn asked(question: &str, e: dialoguer::Error) -> Error {
-    let dialoguer::Error::IO(e) = e;
+/// Asks, with every key kept for the answer from before the question is seen.
+fn ask<T>(question: &str, interact: impl FnOnce() -> dialoguer::Result<T>) -> Result<T> {
+    let stdin = std::io::stdin();
+    // Where this is no terminal the prompt itself says so.
+    let _keys = Keys::all(stdin.as_fd()).ok();
+    // Pressed before its key was kept: the prompt would not know.
+    let answer = if crate::system::stopped() {
+        Err(std::io::Error::from(std::io::ErrorKind::Interrupted))
+    } else {
+        interact().map_err(|dialoguer::Error::IO(e)| e)
+    };
+    answer.map_err(|e| asked(question, e))
+}
+
+fn asked(question: &str, e: std::io::Error) -> Error {
     let object = format!("{question:?}");
     match e.kind() {
         std::io::ErrorKind::Interrupted => {

@@ -1,22 +1,28 @@
 //! A program on a terminal of its own, typed at as a person would.
 
+use nix::poll::{poll, PollFd, PollFlags};
 use nix::pty::{openpty, Winsize};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 nix::ioctl_none_bad!(set_controlling, nix::libc::TIOCSCTTY);
 
 pub struct Pty {
-    master: File,
+    /// Until the line is cut.
+    master: Option<File>,
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
     /// Where the next expectation begins.
     at: usize,
+    reader: Option<JoinHandle<()>>,
+    cut: Arc<AtomicBool>,
 }
 
 impl Pty {
@@ -46,19 +52,30 @@ impl Pty {
         let master = File::from(pair.master);
         let said = Arc::new(Mutex::new(Vec::new()));
         let (mut from, to) = (master.try_clone().unwrap(), Arc::clone(&said));
-        std::thread::spawn(move || {
+        let cut = Arc::new(AtomicBool::new(false));
+        let is_cut = Arc::clone(&cut);
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // EIO is how a terminal ends whose last program has gone.
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
+            while !is_cut.load(Ordering::Relaxed) {
+                let mut wait = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut wait, 50u16).unwrap_or(0) == 0 {
+                    continue;
+                }
+                // EIO is how a terminal ends whose last program has gone.
+                let Ok(n @ 1..) = from.read(&mut buffer) else {
+                    break;
+                };
                 to.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
         });
         assert!(master.as_raw_fd() > 2);
         Pty {
-            master,
+            master: Some(master),
             child,
             said,
             at: 0,
+            reader: Some(reader),
+            cut,
         }
     }
 
@@ -67,12 +84,19 @@ impl Pty {
         &self.child
     }
 
-    /// Waits for the end of a program whose terminal goes away at this moment.
+    /// Cuts the line, as an unplugged serial cable does, and waits for the program's end.
     pub fn hang_up(mut self) {
-        // The reader holds the other copy: the line is cut when the session is told so.
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
-        self.child.wait().unwrap();
+        self.cut.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        // The last descriptor of this side: the kernel hangs up.
+        drop(self.master.take());
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "it does not end without its console");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// All that was printed.
@@ -103,8 +127,9 @@ impl Pty {
     }
 
     pub fn send(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap();
-        self.master.flush().unwrap();
+        let mut master = self.master.as_ref().unwrap();
+        master.write_all(text.as_bytes()).unwrap();
+        master.flush().unwrap();
     }
 
     /// Chooses an item of a menu by its words, as a person does: the cursor is moved to it.
@@ -133,7 +158,7 @@ impl Pty {
     /// Whether the terminal shows what is typed.
     pub fn echoes(&self) -> bool {
         use nix::sys::termios::{tcgetattr, LocalFlags};
-        let mode = tcgetattr(&self.master).unwrap();
+        let mode = tcgetattr(self.master.as_ref().unwrap()).unwrap();
         mode.local_flags.contains(LocalFlags::ECHO)
     }
 

@@ -42,33 +42,11 @@ impl Session {
         self
     }
 
-    /// Starts it with a `/run` of this world's own: the lock there is one a machine, and tests run
-    /// side by side.
+    /// Starts it on a terminal of this size.
     pub fn start(&self, rows: u16, columns: u16) -> Pty {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "THIS TEST MUST RUN AS ROOT: the session takes its lock in /run/asl"
-        );
         let path = self.world.path("profile.toml");
         std::fs::write(&path, &self.profile).unwrap();
-        std::fs::create_dir_all(self.world.path("run")).unwrap();
-        let mut command = detached("unshare");
-        command
-            .args([
-                "--mount",
-                "sh",
-                "-c",
-                "mount --bind \"$0\" /run && exec \"$@\"",
-            ])
-            .arg(self.world.path("run"))
-            .arg(env!("CARGO_BIN_EXE_asl-host"))
-            .arg("--root")
-            .arg(self.world.root())
-            .args(["rescue", "--profile"])
-            .arg(path)
-            .env("TERM", "dumb")
-            .env("SHELL", "/bin/sh");
-        Pty::start(command, rows, columns)
+        Pty::start(rescue(&self.world, &path), rows, columns)
     }
 
     /// Compares the card and types the passphrase, as a person does.
@@ -86,6 +64,33 @@ impl Session {
         self.world.restore("back").run().ok();
         tree::assert_same(source, &self.world.path("back"));
     }
+}
+
+/// `rescue` by this profile, with a `/run` of the world's own: the lock there is one a machine, and
+/// tests run side by side.
+pub fn rescue(world: &World, profile: &Path) -> Command {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "THIS TEST MUST RUN AS ROOT: the session takes its lock in /run/asl"
+    );
+    std::fs::create_dir_all(world.path("run")).unwrap();
+    let mut command = detached("unshare");
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" /run && exec \"$@\"",
+        ])
+        .arg(world.path("run"))
+        .arg(env!("CARGO_BIN_EXE_asl-host"))
+        .arg("--root")
+        .arg(world.root())
+        .args(["rescue", "--profile"])
+        .arg(profile)
+        .env("TERM", "dumb")
+        .env("SHELL", "/bin/sh");
+    command
 }
 
 /// One line of MISHAPS.md.
