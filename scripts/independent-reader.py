@@ -192,6 +192,8 @@ class Reader:
                     counted.update(block for block, _ in record[6])
                 elif record[0] == 6:
                     stored += record[3]
+                elif record[0] == 12:
+                    counted.difference_update(record[1])
             need(body[6] == stored, f"the frame at byte {at} counts {body[6]} stored bytes, not {stored}")
             stored += end + 32 - at
             before, frames, records = log[end:end + 32], frames + 1, records + len(body[5])
@@ -211,8 +213,19 @@ class Reader:
                     self.blocks.update({block: (size, record[2]) for block, size in record[6]})
                 elif record[0] == 6:
                     self.snapshots[record[1]], self.snapshot_before[record[1]] = record, head
+                elif record[0] == 12:
+                    for block in record[1]:
+                        del self.blocks[block]
+                    for number in record[2]:
+                        del self.segments[number]
+                elif record[0] == 13:
+                    need(max(self.snapshots) not in record[1], "the newest snapshot is forgotten")
+                    for number in record[1]:
+                        del self.snapshots[number]
+                    for root in record[2]:
+                        del self.roots[root]
                 else:
-                    need(record[0] in (1, 2), f"a record of kind {record[0]}, which is not in FORMATS.md")
+                    need(record[0] in (1, 2, 11), f"a record of kind {record[0]}, which is not in FORMATS.md")
             need(all(b in self.blocks for b in body.get(7, [])), "a frame relies on a block that is not there")
             head = head_after
             self.current_at[head] = digest(cbor2.dumps([
@@ -299,7 +312,8 @@ class Reader:
             need(ids == sorted(b for b, _ in record[6]), "a segment of other blocks")
             for n in range(entries):
                 piece, row, _, _, inner, size = struct.unpack_from("<32sIIIII", body, 16 + 32 * blocks + 56 * n)
-                need(piece in self.pieces and self.pieces[piece][2:] == (inner, size), "a segment that points elsewhere")
+                if ids[row] in self.blocks:
+                    need(piece in self.pieces and self.pieces[piece][2:] == (inner, size), "a segment that points elsewhere")
         self.told("segments by their trust values", len(self.segments))
 
     # --- content ---------------------------------------------------------------------------

@@ -35,6 +35,11 @@ pub struct Current {
     /// The same roots in the order of the log: clocks lie, the log does not. Not in the digest,
     /// which the frames already fix.
     pub root_order: Vec<ChunkId>,
+    /// Live blocks that a GC_INTENT names and nothing has relied on since: nobody relies on them
+    /// anew. Not in the digest, as all that follows.
+    pub doomed: BTreeSet<BlockId>,
+    /// Bytes of blocks, segments and snapshots named once and let go since.
+    pub freed: u64,
     /// The log's head.
     pub head: Head,
 }
@@ -49,6 +54,8 @@ impl Default for Current {
             snapshots: BTreeMap::new(),
             roots: BTreeMap::new(),
             root_order: Vec::new(),
+            doomed: BTreeSet::new(),
+            freed: 0,
             head: Head::empty(),
         }
     }
@@ -126,6 +133,9 @@ impl Current {
             );
             return Err(invalid(WHAT, &why));
         }
+        for block in &frame.relies {
+            self.doomed.remove(block);
+        }
         self.head = *head;
         Ok(())
     }
@@ -176,6 +186,7 @@ impl Current {
                     if *self.blocks.entry(*id).or_insert(*size) != *size {
                         return bad("a block with two sizes");
                     }
+                    self.doomed.remove(id);
                 }
                 self.segments.insert(s.number, s);
             }
@@ -192,7 +203,66 @@ impl Current {
                 }
                 self.snapshots.insert(id, SnapshotEntry { manifest, bytes });
             }
+            Record::GcIntent { blocks } => {
+                if blocks.iter().any(|id| !self.blocks.contains_key(id)) {
+                    return bad("a block is to go that is not live");
+                }
+                self.doomed.extend(blocks);
+            }
+            Record::GcCommit { blocks, segments } => {
+                if !self.collect(&blocks, &segments) {
+                    return bad("something goes that is still needed");
+                }
+            }
+            Record::Forget { snapshots, roots } => {
+                let newest = self.newest_snapshot().map(|(id, _)| id);
+                for id in snapshots {
+                    match self.snapshots.remove(&id) {
+                        Some(entry) if Some(id) != newest => {
+                            self.freed = self.freed.saturating_add(entry.bytes);
+                        }
+                        _ => return bad("a snapshot is forgotten that is the newest or is none"),
+                    }
+                }
+                for id in roots {
+                    if self.roots.remove(&id).is_none() {
+                        return bad("a root is let go that is none");
+                    }
+                    self.root_order.retain(|root| *root != id);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Takes blocks and segments out; false where a block was not to go, or a segment is the only
+    /// one that lists a live block.
+    fn collect(&mut self, blocks: &[BlockId], segments: &[u32]) -> bool {
+        for id in blocks {
+            match self.blocks.remove(id) {
+                Some(size) if self.doomed.remove(id) => {
+                    self.freed = self.freed.saturating_add(size);
+                }
+                _ => return false,
+            }
+        }
+        let mut listed = BTreeSet::new();
+        for number in segments {
+            let Some(gone) = self.segments.remove(number) else {
+                return false;
+            };
+            self.freed = self.freed.saturating_add(gone.bytes);
+            listed.extend(gone.blocks.into_iter().map(|(id, _)| id));
+        }
+        listed.retain(|id| self.blocks.contains_key(id));
+        for segment in self.segments.values() {
+            if listed.is_empty() {
+                break;
+            }
+            for (id, _) in &segment.blocks {
+                listed.remove(id);
+            }
+        }
+        listed.is_empty()
     }
 }

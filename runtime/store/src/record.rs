@@ -33,10 +33,12 @@ pub enum RecordKind {
     MigrateOut = 9,
     /// MIGRATE_IN.
     MigrateIn = 10,
-    /// GC_INTENT.
+    /// GC_INTENT: blocks that nothing reaches are to go.
     GcIntent = 11,
-    /// GC_COMMIT.
+    /// GC_COMMIT: they are no longer the domain's.
     GcCommit = 12,
+    /// FORGET: snapshots are kept no longer, and roots let go.
+    Forget = 13,
 }
 
 /// A record of the content log.
@@ -68,6 +70,25 @@ pub enum Record {
         manifest: Digest,
         /// Bytes of `manifest.cbor` and `blocks` together.
         bytes: u64,
+    },
+    /// GC_INTENT: from here on nobody relies anew on these blocks; who does all the same saves them.
+    GcIntent {
+        /// Live blocks, ascending, at least one.
+        blocks: Vec<BlockId>,
+    },
+    /// GC_COMMIT: what was to go has gone; the files go after it.
+    GcCommit {
+        /// Blocks of an earlier GC_INTENT that nothing has relied on since, ascending.
+        blocks: Vec<BlockId>,
+        /// Segments whose every block is gone, or is listed by another segment, ascending.
+        segments: Vec<u32>,
+    },
+    /// FORGET: these are kept no longer. What only they reached is for gc.
+    Forget {
+        /// Snapshots, ascending; not the newest.
+        snapshots: Vec<SnapshotId>,
+        /// Roots that no later snapshot names, ascending.
+        roots: Vec<ChunkId>,
     },
 }
 
@@ -117,6 +138,9 @@ impl Record {
             Record::AddIndexEntry { .. } => RecordKind::AddIndexEntry,
             Record::SealSegment(_) => RecordKind::SealSegment,
             Record::Snapshot { .. } => RecordKind::Snapshot,
+            Record::GcIntent { .. } => RecordKind::GcIntent,
+            Record::GcCommit { .. } => RecordKind::GcCommit,
+            Record::Forget { .. } => RecordKind::Forget,
         }
     }
 
@@ -144,6 +168,13 @@ impl Record {
                 manifest,
                 bytes,
             } => map.put(1, id.number()).put(2, *manifest).put(3, *bytes),
+            Record::GcIntent { blocks } => map.list(1, blocks.iter().copied()),
+            Record::GcCommit { blocks, segments } => map
+                .list(1, blocks.iter().copied())
+                .list(2, segments.iter().copied()),
+            Record::Forget { snapshots, roots } => map
+                .list(1, snapshots.iter().map(|s| s.number()))
+                .list(2, roots.iter().copied()),
         }
         .build()
     }
@@ -187,7 +218,26 @@ impl Record {
                 manifest: f.id(2)?,
                 bytes: f.uint(3)?,
             },
-            5 | 7..=12 => return Err(newer(WHAT, &format!("kind {kind} ({})", name(kind)))),
+            11 => {
+                let blocks = ascending(f.ids(1)?, "blocks")?;
+                if blocks.is_empty() {
+                    return Err(invalid(WHAT, "it names no block"));
+                }
+                Record::GcIntent { blocks }
+            }
+            12 => Record::GcCommit {
+                blocks: ascending(f.ids(1)?, "blocks")?,
+                segments: ascending(read_numbers(f.list(2)?)?, "segments")?,
+            },
+            13 => {
+                let numbers = read_numbers(f.list(1)?)?.into_iter();
+                let snapshots = numbers.map(SnapshotId::new).collect::<Result<_>>()?;
+                Record::Forget {
+                    snapshots: ascending(snapshots, "snapshots")?,
+                    roots: ascending(f.ids(2)?, "roots")?,
+                }
+            }
+            5 | 7..=10 => return Err(newer(WHAT, &format!("kind {kind} ({})", name(kind)))),
             other => return Err(newer(WHAT, &format!("kind {other}"))),
         };
         f.finish()
@@ -202,9 +252,7 @@ fn name(kind: u64) -> &'static str {
         7 => "PUBLISH",
         8 => "IMPORT",
         9 => "MIGRATE_OUT",
-        10 => "MIGRATE_IN",
-        11 => "GC_INTENT",
-        _ => "GC_COMMIT",
+        _ => "MIGRATE_IN",
     }
 }
 
@@ -263,6 +311,22 @@ fn read_blocks(items: Vec<Value>) -> Result<Vec<(BlockId, u64)>> {
     Ok(blocks)
 }
 
+fn read_numbers(items: Vec<Value>) -> Result<Vec<u32>> {
+    let number = |item: Value| {
+        item.as_integer()
+            .and_then(|i| u32::try_from(i).ok())
+            .ok_or_else(|| invalid(WHAT, "not a number where one belongs"))
+    };
+    items.into_iter().map(number).collect()
+}
+
+fn ascending<T: PartialOrd>(items: Vec<T>, what: &str) -> Result<Vec<T>> {
+    match items.windows(2).all(|w| matches!(w, [a, b] if a < b)) {
+        true => Ok(items),
+        false => Err(invalid(WHAT, &format!("its {what} are not in order"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +361,17 @@ mod tests {
                 manifest: [7; 32].into(),
                 bytes: 10,
             },
+            Record::GcIntent {
+                blocks: vec![[1; 32].into(), [2; 32].into()],
+            },
+            Record::GcCommit {
+                blocks: vec![[1; 32].into(), [2; 32].into()],
+                segments: vec![1, 3],
+            },
+            Record::Forget {
+                snapshots: vec![SnapshotId::new(1).unwrap(), SnapshotId::new(2).unwrap()],
+                roots: vec![[1; 32].into(), [2; 32].into()],
+            },
         ]
     }
 
@@ -320,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_acted_on_yet_is_refused_as_written_by_a_newer_program() {
-        for kind in [0u64, 5, 7, 8, 9, 10, 11, 12, 13, u64::MAX] {
+        for kind in [0u64, 5, 7, 8, 9, 10, 14, u64::MAX] {
             let e = Record::from_value(MapBuilder::new().put(0, kind).build()).unwrap_err();
             assert!(e.why().contains("newer asl-host"), "{kind}: {e}");
         }
@@ -350,5 +425,21 @@ mod tests {
             assert!(change(&samples()[3], 6, Some(bad)).is_err());
         }
         assert!(change(&samples()[4], 1, Some(Value::from(0))).is_err());
+        let ids = |a: u8, b: u8| {
+            let id = |n: u8| Value::from(BlockId::from([n; 32]));
+            Value::Array(vec![id(a), id(b)])
+        };
+        let numbers = |a: u32, b: u32| Value::Array(vec![a.into(), b.into()]);
+        for (a, b) in [(2, 1), (1, 1)] {
+            for (sample, key) in [(5, 1), (6, 1), (7, 2)] {
+                assert!(change(&samples()[sample], key, Some(ids(a, b))).is_err());
+            }
+            for (sample, key) in [(6, 2), (7, 1)] {
+                let bad = numbers(a.into(), b.into());
+                assert!(change(&samples()[sample], key, Some(bad)).is_err());
+            }
+        }
+        assert!(change(&samples()[5], 1, Some(Value::Array(vec![]))).is_err());
+        assert!(change(&samples()[7], 1, Some(numbers(0, 1))).is_err());
     }
 }

@@ -131,7 +131,30 @@ fn said(record: &Record) -> (&'static str, String, Value) {
             let fields = json!({ "snapshot": id.to_string(), "manifest": manifest.to_string(), "bytes": bytes });
             ("SNAPSHOT", text, fields)
         }
+        Record::GcIntent { blocks } => {
+            let text = format!("{} blocks that nothing reaches are to go", blocks.len());
+            ("GC_INTENT", text, json!({ "blocks": texts(blocks) }))
+        }
+        Record::GcCommit { blocks, segments } => {
+            let (n, m) = (blocks.len(), segments.len());
+            let text = format!("{n} blocks and {m} segments are gone");
+            let fields = json!({ "blocks": texts(blocks), "segments": segments });
+            ("GC_COMMIT", text, fields)
+        }
+        Record::Forget { snapshots, roots } => {
+            let n = roots.len();
+            let text = format!(
+                "forgotten: {}; {n} roots let go",
+                texts(snapshots).join(" ")
+            );
+            let fields = json!({ "snapshots": texts(snapshots), "roots": texts(roots) });
+            ("FORGET", text, fields)
+        }
     }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(T::to_string).collect()
 }
 
 fn line(past: &Past) -> String {
