@@ -1,7 +1,7 @@
 //! CURRENT: what the domain holds, replayed from its log (architecture.md, invariant 6).
 
 use crate::log::{Frame, Head};
-use crate::record::{Epoch, Record, SealedSegment};
+use crate::record::{Epoch, Record, Role, SealedSegment};
 use crate::wire::invalid;
 use asl_core::{canon, BlockId, ChunkId, Digest, DomainHash, Result, SnapshotId, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub struct Current {
     pub doomed: BTreeSet<BlockId>,
     /// Bytes of blocks, segments and snapshots named once and let go since.
     pub freed: u64,
+    /// The highest number a segment ever had. Not in the digest, as the order of the roots.
+    pub last_segment: u32,
     /// The log's head.
     pub head: Head,
 }
@@ -56,6 +58,7 @@ impl Default for Current {
             root_order: Vec::new(),
             doomed: BTreeSet::new(),
             freed: 0,
+            last_segment: 0,
             head: Head::empty(),
         }
     }
@@ -147,7 +150,58 @@ impl Current {
         records.iter().try_for_each(take)
     }
 
-    fn take(&mut self, record: Record, commit: u64) -> Result<()> {
+    /// The records that make this state of an empty one, numbers and the head apart: what a
+    /// checkpoint holds.
+    pub(crate) fn to_records(&self) -> impl Iterator<Item = Record> + '_ {
+        let genesis = Record::Genesis {
+            bytes: self.genesis.clone(),
+        };
+        let epochs = self.epochs.values().cloned().map(Record::Epoch);
+        let segments = self.segments.values().cloned().map(Record::SealSegment);
+        // Segments may list blocks that were collected since.
+        let listed = self.segments.values().flat_map(|s| &s.blocks);
+        let gone: BTreeSet<BlockId> = listed
+            .map(|(id, _)| *id)
+            .filter(|id| !self.blocks.contains_key(id))
+            .collect();
+        let collected = parts(gone).flat_map(|blocks| {
+            [
+                Record::GcIntent {
+                    blocks: blocks.clone(),
+                },
+                Record::GcCommit {
+                    blocks,
+                    segments: Vec::new(),
+                },
+            ]
+        });
+        let doomed = parts(self.doomed.clone()).map(|blocks| Record::GcIntent { blocks });
+        let roots = self.root_order.iter().filter_map(|id| {
+            Some(Record::AddIndexEntry {
+                role: Role::Root,
+                id: *id,
+                set: *self.roots.get(id)?,
+            })
+        });
+        let snapshots = self.snapshots.iter().map(|(id, s)| Record::Snapshot {
+            id: *id,
+            manifest: s.manifest,
+            bytes: s.bytes,
+        });
+        std::iter::once(genesis)
+            .chain(epochs)
+            .chain(segments)
+            .chain(collected)
+            .chain(doomed)
+            .chain(roots)
+            .chain(snapshots)
+    }
+
+    /// Takes one record in.
+    ///
+    /// # Errors
+    /// `Invalid` where it contradicts the state.
+    pub(crate) fn take(&mut self, record: Record, commit: u64) -> Result<()> {
         let bad = |why: &str| Err(invalid(WHAT, &format!("frame {commit}: {why}")));
         let first = self.genesis.is_empty();
         match record {
@@ -166,13 +220,13 @@ impl Current {
                 self.epochs.insert(e.number, e);
             }
             Record::AddIndexEntry { id, set, .. } => {
-                self.roots.insert(id, set);
-                self.root_order.retain(|earlier| *earlier != id);
+                if self.roots.insert(id, set).is_some() {
+                    self.root_order.retain(|earlier| *earlier != id);
+                }
                 self.root_order.push(id);
             }
             Record::SealSegment(s) => {
-                let newest = self.segments.last_key_value().map_or(0, |(n, _)| *n);
-                if s.number <= newest {
+                if s.number <= self.last_segment {
                     return bad("a segment out of turn");
                 }
                 let known = match s.epoch {
@@ -188,6 +242,7 @@ impl Current {
                     }
                     self.doomed.remove(id);
                 }
+                self.last_segment = s.number;
                 self.segments.insert(s.number, s);
             }
             Record::Snapshot {
@@ -265,4 +320,13 @@ impl Current {
         }
         listed.is_empty()
     }
+}
+
+/// Blocks in order, as many together as a record is read with.
+fn parts(blocks: BTreeSet<BlockId>) -> impl Iterator<Item = Vec<BlockId>> {
+    let mut blocks = blocks.into_iter();
+    std::iter::from_fn(move || {
+        let part: Vec<BlockId> = blocks.by_ref().take(100_000).collect();
+        (!part.is_empty()).then_some(part)
+    })
 }

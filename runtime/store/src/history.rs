@@ -1,5 +1,6 @@
 //! The content log as it is told: record by record, with no key.
 
+use crate::current::Current;
 use crate::log::{FrameLog, Mode};
 use crate::record::Record;
 use crate::store::content_form;
@@ -20,16 +21,18 @@ pub struct Past {
 
 /// Gives every record of a content log in order, one frame in memory at a time.
 ///
-/// Each frame's chain is checked on the way. A log that breaks is told as far as it holds; whether
-/// it breaks, and whether it reaches what was acknowledged, `Store::damage` says.
+/// All of the log is replayed on the way, with no checkpoint. A log that breaks is told as far as
+/// it holds; whether it reaches what was acknowledged, `Store::damage` says.
 ///
 /// # Errors
-/// `Invalid` for a record of a later version; `Io`; those of `visit`.
+/// `Damage` where it breaks; `Invalid` for a record of a later version, or one that contradicts
+/// what came before; `Io`; those of `visit`.
 pub fn history(
     backend: Arc<dyn Backend>,
     visit: &mut dyn FnMut(&Past) -> Result<()>,
 ) -> Result<()> {
-    let mut each = |frame: &crate::Frame, _: &crate::Head| {
+    let mut current = Current::default();
+    let mut each = |frame: &crate::Frame, head: &crate::Head| {
         for (n, value) in frame.records.iter().enumerate() {
             visit(&Past {
                 commit: frame.commit,
@@ -37,15 +40,18 @@ pub fn history(
                 record: Record::from_value(value.clone())?,
             })?;
         }
-        Ok(())
+        current.apply(frame, head)
     };
-    FrameLog::open(
+    let log = FrameLog::open(
         backend,
         content_form()?,
         Mode::Read,
         [0; 16],
         &[],
         &mut each,
-    )
-    .map(drop)
+    )?;
+    match log.damage().first() {
+        Some(damage) => Err(damage.clone()),
+        None => Ok(()),
+    }
 }

@@ -48,11 +48,29 @@ pub(crate) fn lines(frame: &Frame, head: &Head) -> Result<Vec<String>> {
             lines.push(sign(format!("segment {commit} {number} {trust} {file}")));
         }
     }
-    lines.push(sign(format!(
-        "head {commit} {} {}",
-        head.logseq, head.frame
-    )));
+    lines.push(head_line(head));
     Ok(lines)
+}
+
+fn head_line(head: &Head) -> String {
+    sign(format!("head {} {} {}", head.commit, head.logseq, head.frame))
+}
+
+/// Whether the ledger's line of this head ends at this byte, fill of the append unit apart.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn tells_of(backend: &dyn Backend, name: &Name, end: u64, head: &Head) -> Result<bool> {
+    let line = format!("{}\n", head_line(head));
+    let room = line.len() as u64 + u64::from(backend.append_unit().max(1));
+    let before = match backend.get(name, end.saturating_sub(room)..end) {
+        Err(e) if e.kind() == Kind::NotFound => return Ok(false),
+        read => read?,
+    };
+    let whole = before.len() as u64 == end.min(room);
+    let kept = before.iter().rposition(|b| *b != b'\n').map_or(0, |n| n + 2);
+    let text = before.get(..kept.min(before.len())).unwrap_or_default();
+    Ok(whole && text.ends_with(line.as_bytes()))
 }
 
 /// The ledger as it was found.
@@ -70,15 +88,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the ledger; a missing one is empty, a line whose checksum fails is no line.
-    pub(crate) fn read(backend: Arc<dyn Backend>, name: Name) -> Result<Ledger> {
+    /// Reads the ledger from a line's begin on; a missing one is empty, a line whose checksum fails
+    /// is no line.
+    pub(crate) fn read(backend: Arc<dyn Backend>, name: Name, from: u64) -> Result<Ledger> {
         let mut ledger = Ledger {
             backend,
             name,
             held: HashSet::new(),
             owed: Vec::new(),
             heads: Vec::new(),
-            end: 0,
+            end: from,
             ends_in_line: false,
             spoiled: false,
         };
@@ -155,6 +174,11 @@ impl Ledger {
         })
     }
 
+    /// How far it reaches, where it lacks nothing that it should hold.
+    pub(crate) fn complete(&self) -> Option<u64> {
+        (self.owed.is_empty() && !self.ends_in_line).then_some(self.end)
+    }
+
     /// Those of the lines that it does not hold.
     pub(crate) fn lacks(&self, lines: Vec<String>) -> Vec<String> {
         lines
@@ -189,7 +213,7 @@ impl Ledger {
         self.backend.append(&self.name, at, text.as_bytes())?;
         self.end = end;
         self.ends_in_line = false;
-        self.held.extend(self.owed.drain(..).map(|l| hash(&l)));
+        self.owed.clear();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@
 
 mod block;
 mod blockset;
+mod checkpoint;
 mod current;
 mod history;
 #[cfg(test)]

@@ -20,6 +20,14 @@ pub(crate) fn cut_tails() -> Result<Name> {
     fixed("log/cut-tails")
 }
 
+pub(crate) fn checkpoint_dir(number: u32) -> Result<Name> {
+    fixed("log/checkpoints")?.join(&format!("chk-{number:06}"))
+}
+
+pub(crate) fn checkpoint(number: u32) -> Result<Name> {
+    checkpoint_dir(number)?.join("checkpoint")
+}
+
 pub(crate) fn segments() -> Result<Name> {
     fixed("index/segments")
 }

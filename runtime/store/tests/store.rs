@@ -231,6 +231,12 @@ fn a_flipped_bit_in_a_segment_is_found_and_the_segment_not_believed() {
     }
 }
 
+fn forget_checkpoints(backend: &Arc<Memory>) {
+    for name in backend.names("/checkpoint") {
+        backend.objects().remove(&name);
+    }
+}
+
 #[test]
 fn a_flipped_bit_in_a_manifest_a_block_list_or_a_block_set_is_found() {
     let backend = Memory::new();
@@ -287,6 +293,8 @@ fn a_flipped_bit_in_the_ledger_is_found_and_its_line_added_again() {
         let torn = at + 1 == whole.len();
         assert_eq!(report.damage.len(), usize::from(!torn), "byte {at}");
         assert_eq!(report.notes.len(), usize::from(torn), "byte {at}");
+        // Lines before the checkpoint are looked at again where there is none.
+        forget_checkpoints(&bad);
         drop(opened(&bad));
         assert!(
             bad.objects()["log/seal.log"].len() > whole.len(),
@@ -340,10 +348,12 @@ fn a_log_shorter_than_the_ledger_a_manifest_or_the_host_remembers_is_damage() {
         bad
     };
     let manifest = "snapshots/snap-000001/manifest.cbor";
+    let (ledger, checkpoint) = ("log/seal.log", "log/checkpoints/chk-000001/checkpoint");
     let cases = [
-        (rolled_back(&[manifest]), None),
-        (rolled_back(&["log/seal.log"]), None),
-        (rolled_back(&[manifest, "log/seal.log"]), Some(head)),
+        (rolled_back(&[manifest, checkpoint]), None),
+        (rolled_back(&[ledger, checkpoint]), None),
+        (rolled_back(&[ledger, manifest]), None),
+        (rolled_back(&[manifest, ledger, checkpoint]), Some(head)),
     ];
     for (bad, known_head) in cases {
         let options = StoreOptions {
@@ -363,7 +373,7 @@ fn a_log_shorter_than_the_ledger_a_manifest_or_the_host_remembers_is_damage() {
         let put = store.put_piece(id_of(b"x"), &blob(), b"x");
         assert_eq!(put.unwrap_err().kind(), Kind::Refused, "read-only");
     }
-    drop(opened(&rolled_back(&[manifest, "log/seal.log"])));
+    drop(opened(&rolled_back(&[manifest, ledger, checkpoint])));
 }
 
 fn encrypted(opens: bool, key: u8) -> StoreOptions {
@@ -914,6 +924,7 @@ fn a_flipped_bit_anywhere_in_the_log_is_found() {
             .verify(VerifyOptions::default(), &|_, _| (), &|| false)
             .unwrap();
         assert!(!report.damage.is_empty(), "byte {at}");
+        forget_checkpoints(&bad);
         assert!(Store::open(bad.clone(), Mode::Write, options()).is_err());
     }
 }

@@ -28,6 +28,9 @@ pub fn log(root: &Path, verb: Log, out: Out) -> Result<()> {
         Log::Verify { which } => {
             let (root, domain) = open_domain(root, &which)?;
             let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
+            refuse_damage(&handle)?;
+            // Opening begins at a checkpoint; this is the whole of it.
+            history(domain.backend(), &mut |_| Ok(()))?;
             verify(&handle, out)
         }
     }
@@ -42,7 +45,6 @@ fn refuse_damage(handle: &StoreHandle) -> Result<()> {
 }
 
 fn verify(handle: &StoreHandle, out: Out) -> Result<()> {
-    refuse_damage(handle)?;
     let head = handle.head();
     out.result(
         &format!(

@@ -1,6 +1,6 @@
 //! One commit frame: the atomic unit of a log.
 
-use super::LogForm;
+use super::{Head, LogForm};
 use crate::wire::{newer, Reader};
 use asl_core::canon::{self, Limits};
 use asl_core::{BlockId, Error, Fields, FrameHash, Kind, LogSeq, MapBuilder, Result, Value};
@@ -33,6 +33,16 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The log's head with this frame in it, whose hash and length these are.
+    pub(super) fn head(&self, hash: FrameHash, length: usize) -> Head {
+        Head {
+            commit: self.commit.saturating_add(1),
+            logseq: LogSeq(self.logseq.0.saturating_add(self.records.len() as u64)),
+            frame: hash,
+            stored_bytes: self.stored_bytes.saturating_add(length as u64),
+        }
+    }
+
     /// The frame's bytes and hash.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A log of commit frames: opened, checked against what is known of it, appended to.
 
 use super::frame::{Found, Frame};
-use super::scan::{Window, MAX_PADDING};
+use super::scan::{Start, Window, MAX_PADDING};
 use super::{Head, LogForm, Mode};
 use asl_backend::{Backend, LogPosition, WriterLock};
 use asl_core::{BlockId, Error, FrameHash, Kind, LogSeq, Result, Value};
@@ -25,8 +25,12 @@ pub struct FrameLog {
     mode: Mode,
     nonce: [u8; 16],
     head: Head,
-    /// Hash of each frame and records up to its end.
+    /// The head from which it was read; what lies before was not looked at.
+    base: Head,
+    /// Hash of each frame after the base, and records up to its end.
     marks: Vec<(FrameHash, u64)>,
+    /// Where the head's frame begins.
+    begin: u64,
     /// Bytes of the log, padding included, without a torn tail.
     end: u64,
     torn_bytes: u64,
@@ -64,19 +68,24 @@ impl FrameLog {
             Mode::Write => Some(backend.lock_writer(&form.name)?),
             Mode::Read => None,
         };
-        FrameLog::open_with(backend, form, lock, nonce, evidence, visit)
+        FrameLog::open_with(backend, form, lock, nonce, None, evidence, visit)
     }
 
     /// As [`FrameLog::open`], to be written where the writer lock is given: whoever gathers evidence
     /// takes the lock first, so that nothing changes in between.
+    ///
+    /// From a start the caller has found, only what follows is read, and evidence of what lies
+    /// before it is not looked at.
     pub(crate) fn open_with(
         backend: Arc<dyn Backend>,
         form: LogForm,
         lock: Option<WriterLock>,
         nonce: [u8; 16],
+        start: Option<Start>,
         evidence: &[Evidence],
         visit: &mut dyn FnMut(&Frame, &Head) -> Result<()>,
     ) -> Result<FrameLog> {
+        let base = start.map_or(Head::empty(), |s| s.head);
         let mode = match lock {
             Some(_) => Mode::Write,
             None => Mode::Read,
@@ -86,9 +95,11 @@ impl FrameLog {
             form,
             mode,
             nonce,
-            head: Head::empty(),
+            head: base,
+            base,
             marks: Vec::new(),
-            end: 0,
+            begin: start.map_or(0, |s| s.begin),
+            end: start.map_or(0, |s| s.end),
             torn_bytes: 0,
             damage: Vec::new(),
             broken: None,
@@ -124,9 +135,9 @@ impl FrameLog {
                         self.damage.push(self.damaged(begin, why));
                         return Ok(());
                     }
-                    let head = self.after(&frame, hash, length);
+                    let head = frame.head(hash, length);
                     visit(&frame, &head)?;
-                    self.take(head, begin + length as u64);
+                    self.take(head, begin, begin + length as u64);
                 }
                 Found::Torn if window.is_torn_tail(begin, unit)? => {
                     self.close(begin, window.size, unit);
@@ -144,7 +155,7 @@ impl FrameLog {
     /// Ends the log: zeros up to the append unit are padding, what follows is torn.
     fn close(&mut self, begin: u64, size: u64, unit: u64) {
         let padded = self.end.next_multiple_of(unit).min(begin);
-        if self.marks.is_empty() {
+        if self.head.commit == 0 {
             self.end = 0;
         } else {
             self.end = padded;
@@ -165,18 +176,10 @@ impl FrameLog {
         Ok(())
     }
 
-    fn after(&self, frame: &Frame, hash: FrameHash, length: usize) -> Head {
-        Head {
-            commit: frame.commit.saturating_add(1),
-            logseq: LogSeq(frame.logseq.0.saturating_add(frame.records.len() as u64)),
-            frame: hash,
-            stored_bytes: frame.stored_bytes.saturating_add(length as u64),
-        }
-    }
-
-    fn take(&mut self, head: Head, end: u64) {
+    fn take(&mut self, head: Head, begin: u64, end: u64) {
         self.marks.push((head.frame, head.logseq.0));
         self.head = head;
+        self.begin = begin;
         self.end = end;
     }
 
@@ -191,6 +194,9 @@ impl FrameLog {
     }
 
     fn compare(&mut self, known: &Evidence) {
+        if known.head.commit < self.base.commit {
+            return;
+        }
         let why = match self.head_at(known.head.commit) {
             Some(head) if head.frame == known.head.frame => return,
             Some(_) => "the log holds another frame there: it is another history",
@@ -307,9 +313,9 @@ impl FrameLog {
             );
             return Err(e);
         }
-        let head = self.after(&frame, hash, bytes.len());
+        let head = frame.head(hash, bytes.len());
         let end = self.end + padded.len() as u64;
-        self.take(head, end);
+        self.take(head, begin, end);
         Ok((frame, head))
     }
 
@@ -322,12 +328,22 @@ impl FrameLog {
         self.head
     }
 
-    /// The head the log had after so many frames; `stored_bytes` is not kept and says 0.
+    /// Where the head's frame begins, and how far the log reaches.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.begin, self.end)
+    }
+
+    /// The head the log had after so many frames, as far as it was read; `stored_bytes` is not
+    /// kept and says 0.
     pub fn head_at(&self, commit: u64) -> Option<Head> {
-        if commit == 0 {
-            return Some(Head::empty());
-        }
-        let (frame, logseq) = self.marks.get(usize::try_from(commit - 1).ok()?)?;
+        let after = commit.checked_sub(self.base.commit)?;
+        let Some(n) = after.checked_sub(1) else {
+            return Some(Head {
+                stored_bytes: 0,
+                ..self.base
+            });
+        };
+        let (frame, logseq) = self.marks.get(usize::try_from(n).ok()?)?;
         Some(Head {
             commit,
             logseq: LogSeq(*logseq),

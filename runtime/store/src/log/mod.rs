@@ -6,6 +6,7 @@ mod scan;
 
 pub use frame::{Frame, MAX_FRAME};
 pub use frame_log::{Evidence, FrameLog};
+pub(crate) use scan::{find, first, Start};
 
 use asl_backend::Name;
 use asl_core::{words, FrameHash, LogSeq, Value};

@@ -1,7 +1,7 @@
 //! Reading a log from its first frame to its end, and telling a torn tail from damage.
 
-use super::frame::{self, Found, HEADER, MAX_FRAME};
-use super::LogForm;
+use super::frame::{self, Found, Frame, HEADER, MAX_FRAME};
+use super::{Head, LogForm};
 use asl_backend::Backend;
 use asl_core::{Kind, Result};
 
@@ -13,6 +13,61 @@ pub(super) const MAX_PADDING: u64 = 1 << 20;
 const TRIES: usize = 64;
 
 const READ_AHEAD: u64 = 1 << 20;
+
+/// A place in a log from which it can be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// The head there.
+    pub(crate) head: Head,
+    /// Where the head's frame begins.
+    pub(crate) begin: u64,
+    /// Where it ends.
+    pub(crate) end: u64,
+}
+
+/// Looks whether the log holds this head's frame at this byte; only that frame is read.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn find(
+    backend: &dyn Backend,
+    form: &LogForm,
+    begin: u64,
+    head: &Head,
+) -> Result<Option<Start>> {
+    let mut window = Window::new(backend, form)?;
+    if begin >= window.size {
+        return Ok(None);
+    }
+    let (frame, hash, length) = match window.frame(begin) {
+        Ok(Found::Frame(frame, hash, length)) => (frame, hash, length),
+        Ok(Found::Torn) => return Ok(None),
+        Err(e) if e.kind() == Kind::Invalid => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let is_it = frame.head(hash, length) == *head;
+    let end = begin.saturating_add(length as u64);
+    Ok(is_it.then_some(Start {
+        head: *head,
+        begin,
+        end,
+    }))
+}
+
+/// The first frame of a log, where it begins with a whole one.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn first(backend: &dyn Backend, form: &LogForm) -> Result<Option<Frame>> {
+    let mut window = Window::new(backend, form)?;
+    let begin = window.skip_zeros(0)?;
+    match window.frame(begin) {
+        Ok(Found::Frame(frame, ..)) => Ok(Some(*frame)),
+        Ok(Found::Torn) => Ok(None),
+        Err(e) if e.kind() == Kind::Invalid => Ok(None),
+        Err(e) => Err(e),
+    }
+}
 
 /// A window on a log that reads ahead.
 pub(super) struct Window<'a> {

@@ -337,6 +337,7 @@ impl Store {
         // The ledger is evidence beside the commit, which stands: a line that cannot be written
         // now goes with the next commit, or is added at the next opening.
         drop(ledger::lines(&frame, &head).and_then(|lines| writer.ledger.add(lines, head.commit)));
+        self.checkpoint(writer, false);
         Ok(head)
     }
 

@@ -13,6 +13,7 @@ pub use put::Put;
 pub(crate) use snapshot::{reached, read_exact, read_manifest};
 
 use crate::block::Group;
+use crate::checkpoint::{Checkpoint, Schedule};
 use crate::current::Current;
 use crate::index::Index;
 use crate::ledger::Ledger;
@@ -69,6 +70,7 @@ pub struct Store {
     front: Mutex<Front>,
     due: Mutex<Due>,
     damage: Vec<Damage>,
+    checkpoint_due: u64,
 }
 
 /// What only the committing thread touches.
@@ -76,6 +78,7 @@ struct Writer {
     log: FrameLog,
     ledger: Ledger,
     next_segment: u32,
+    checkpoints: Schedule,
 }
 
 /// What a put touches.
@@ -109,6 +112,14 @@ impl std::fmt::Debug for Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.mode == Mode::Write && !std::thread::panicking() {
+            self.checkpoint(&mut self.writer(), true);
+        }
+    }
+}
+
 impl Store {
     /// The content log's head.
     pub fn head(&self) -> Head {
@@ -137,6 +148,26 @@ impl Store {
     /// [`Store::verify`](crate::Store::verify) looks at everything.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
+    }
+
+    /// Writes a checkpoint where one is due. It is derived: where it cannot be written, opening
+    /// takes longer.
+    fn checkpoint(&self, writer: &mut Writer, closing: bool) {
+        let (frame_at, log) = writer.log.place();
+        let Some(ledger) = writer.ledger.complete() else {
+            return;
+        };
+        if !writer.checkpoints.is_due(log, closing, self.checkpoint_due) {
+            return;
+        }
+        let checkpoint = Checkpoint {
+            current: Current::clone(&self.current()),
+            frame_at,
+            ledger,
+        };
+        if checkpoint.current.head == writer.log.head() {
+            drop(writer.checkpoints.write(&*self.backend, &checkpoint, log));
+        }
     }
 
     fn front(&self) -> MutexGuard<'_, Front> {

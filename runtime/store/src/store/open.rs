@@ -1,6 +1,7 @@
 //! Making and opening a store.
 
 use super::{Damage, Due, Front, Store, Writer};
+use crate::checkpoint;
 use crate::current::Current;
 use crate::index::Index;
 use crate::ledger::{self, Ledger};
@@ -19,6 +20,9 @@ use std::sync::{Arc, Mutex, RwLock};
 /// The size a sealed block is filled to where nothing else is said: 16 MiB.
 const BLOCK_TARGET: u32 = 16 << 20;
 
+/// Bytes of log that are replayed in no time: 1 MiB, some 3000 commits.
+const CHECKPOINT_DUE: u64 = 1 << 20;
+
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -32,6 +36,8 @@ pub struct StoreOptions {
     pub known_head: Option<Head>,
     /// Threads that compress and seal; with 0 the putting thread does it itself.
     pub workers: usize,
+    /// Bytes of log after which a checkpoint is written while the store is open.
+    pub checkpoint_due: u64,
 }
 
 impl StoreOptions {
@@ -43,6 +49,7 @@ impl StoreOptions {
             nonce,
             known_head: None,
             workers: 2,
+            checkpoint_due: CHECKPOINT_DUE,
         }
     }
 }
@@ -84,7 +91,11 @@ impl Store {
         log.append(values, 0, Vec::new()).map(|(_, head)| head)
     }
 
-    /// Opens a store, replaying its whole log.
+    /// Opens a store: CURRENT of the newest checkpoint that its log holds, and the replay of what
+    /// came after; of the whole log where there is none.
+    ///
+    /// What lies before the checkpoint is not looked at; [`Store::verify`](crate::Store::verify)
+    /// replays all of it.
     ///
     /// In [`Mode::Write`] it takes the writer lock, cuts a torn tail (kept below `log/cut-tails`)
     /// and adds what the ledger lacks. A log that is broken elsewhere, or shorter than
@@ -100,20 +111,28 @@ impl Store {
             Mode::Write => Some(backend.lock_writer(&form.name)?),
             Mode::Read => None,
         };
-        let mut ledger = Ledger::read(Arc::clone(&backend), names::seal_log()?)?;
+        let mut found = checkpoint::find(&*backend, &form)?;
+        let (mut current, ledger_from, start) = match found.checkpoint.take() {
+            Some((held, start)) => (held.current, held.ledger, Some(start)),
+            None => (Current::default(), 0, None),
+        };
+        let mut ledger = Ledger::read(Arc::clone(&backend), names::seal_log()?, ledger_from)?;
         let mut evidence: Vec<Evidence> = ledger.evidence().collect();
-        evidence.extend(manifest_heads(&*backend)?);
+        let newest = current.newest_snapshot().map(|(id, _)| id);
+        evidence.extend(manifest_heads(&*backend, newest)?);
+        evidence.extend(found.evidence);
         evidence.extend(options.known_head.map(|head| Evidence {
             head,
             from: "this host's record of heads".into(),
         }));
-        let (mut current, mut missing) = (Current::default(), Vec::new());
+        let mut missing = Vec::new();
         let name = form.name.clone();
         let log = FrameLog::open_with(
             Arc::clone(&backend),
             form,
             lock,
             options.nonce,
+            start,
             &evidence,
             &mut |frame, head| {
                 current.apply(frame, head)?;
@@ -162,6 +181,7 @@ impl Store {
                 log,
                 ledger,
                 next_segment,
+                checkpoints: found.schedule,
             }),
             current: RwLock::new(Arc::new(current)),
             index: RwLock::new(index),
@@ -170,18 +190,25 @@ impl Store {
             front: Mutex::new(Front::default()),
             due: Mutex::new(Due::default()),
             damage,
+            checkpoint_due: options.checkpoint_due,
         })
     }
 }
 
-/// The heads that the manifests know; a manifest that cannot be read knows none, and `verify`
-/// tells of it.
-pub(crate) fn manifest_heads(backend: &dyn Backend) -> Result<Vec<Evidence>> {
+/// The heads that the manifests know, from the given one on; a manifest that cannot be read knows
+/// none, and `verify` tells of it.
+pub(crate) fn manifest_heads(
+    backend: &dyn Backend,
+    from: Option<SnapshotId>,
+) -> Result<Vec<Evidence>> {
     let mut heads = Vec::new();
     for dir in backend.list(&names::snapshots()?)? {
         let Ok(id) = dir.parse::<SnapshotId>() else {
             continue;
         };
+        if from.is_some_and(|from| id < from) {
+            continue;
+        }
         let bytes = match read_whole(backend, &names::manifest(id)?, crate::MAX_MANIFEST) {
             Ok(bytes) => bytes,
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Damage) => continue,
@@ -274,14 +301,14 @@ pub(crate) fn read_segment(
 
 /// A number that neither the log nor a crashed writer's leftover has.
 fn next_segment(backend: &dyn Backend, current: &Current) -> Result<u32> {
-    let newest = current.segments.last_key_value().map_or(0, |(n, _)| *n);
     let leftover = backend
         .list(&names::segments()?)?
         .iter()
         .filter_map(|dir| dir.strip_prefix("seg-")?.parse::<u32>().ok())
         .max()
         .unwrap_or(0);
-    newest
+    current
+        .last_segment
         .max(leftover)
         .checked_add(1)
         .ok_or_else(|| wire::invalid("index", "its segment numbers are used up"))

@@ -1,6 +1,7 @@
 //! The log's chain, and what is derived from it or hangs on it.
 
 use super::VerifyReport;
+use crate::checkpoint::{self, Slot};
 use crate::current::Current;
 use crate::ledger::{self, Ledger};
 use crate::log::{Evidence, Frame, FrameLog, Head, Mode};
@@ -21,16 +22,17 @@ struct Before {
 impl Store {
     /// Replays the log anew and compares it with everything that speaks of it.
     pub(super) fn check_history(&self, report: &mut VerifyReport) -> Result<()> {
-        let ledger = Ledger::read(Arc::clone(&self.backend), names::seal_log()?)?;
+        let ledger = Ledger::read(Arc::clone(&self.backend), names::seal_log()?, 0)?;
         let mut evidence: Vec<Evidence> = ledger.evidence().collect();
         // Lines are written after their commit: a crash leaves the last ones owed, which the next
         // writer adds. Only what lacks before others is damage.
         let written = evidence.iter().map(|e| e.head.commit).max().unwrap_or(0);
-        evidence.extend(manifest_heads(&*self.backend)?);
+        evidence.extend(manifest_heads(&*self.backend, None)?);
         let (mut fresh, mut missing, mut owed) = (Current::default(), 0usize, 0usize);
         let mut before: BTreeMap<SnapshotId, Before> = BTreeMap::new();
         let held = self.current();
-        let mut last = None;
+        let checkpoints = checkpoint::all(&*self.backend)?;
+        let (mut agrees, mut said) = (false, BTreeSet::new());
         let log = FrameLog::open(
             Arc::clone(&self.backend),
             content_form()?,
@@ -55,9 +57,9 @@ impl Store {
                         false => missing += lacks,
                     }
                 }
-                if head.commit == held.head.commit {
-                    last = Some(fresh.digest());
-                }
+                agrees |= fresh == *held;
+                let same = |slot: &&Slot| slot.read.as_ref().is_ok_and(|c| c.current == fresh);
+                said.extend(checkpoints.iter().filter(same).map(|slot| slot.name.to_string()));
                 Ok(())
             },
         );
@@ -74,8 +76,16 @@ impl Store {
             let note = format!("{name}: {} bytes of a torn tail", log.torn_bytes());
             report.notes.push(note);
         }
-        if last != Some(held.digest()) && log.damage().is_empty() {
+        if !agrees && log.damage().is_empty() {
             report.damaged(&name, "replaying it does not give CURRENT");
+        }
+        for slot in &checkpoints {
+            match &slot.read {
+                Err(e) => report.damaged(&slot.name, e.why()),
+                Ok(c) if c.current.head.commit > log.head().commit => {}
+                Ok(_) if said.contains(slot.name.as_str()) => {}
+                Ok(_) => report.damaged(&slot.name, "it says another state than the log had"),
+            }
         }
         if missing > 0 {
             let why = format!("{missing} lines of it are missing or changed");
