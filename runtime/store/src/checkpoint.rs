@@ -171,6 +171,8 @@ pub(crate) struct Schedule {
     bytes: u64,
     /// Bytes of the log up to its head.
     log: u64,
+    /// Whether one that is not believed lies there, and is to go.
+    spoiled: bool,
 }
 
 /// What opening begins from.
@@ -194,17 +196,21 @@ pub(crate) fn find(backend: &dyn Backend, form: &LogForm) -> Result<Found> {
             Err(e) if e.kind() == Kind::NotFound => continue,
             read => begin(&read?).and_then(|mut r| head_of(&mut state(&mut r)?)),
         };
-        order.extend(head.ok().map(|head| (head.commit, number)));
+        match head {
+            Ok(head) => order.push((head.commit, number)),
+            Err(_) => found.schedule.spoiled = true,
+        }
     }
     order.sort_unstable_by(|a, b| b.cmp(a));
     for (_, number) in order {
         let name = names::checkpoint(number)?;
         // It may be replaced or removed meanwhile, by a writer beside this reader.
         let bytes = match read_whole(backend, &name, MAX) {
-            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Damage) => continue,
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Damage) => Vec::new(),
             read => read?,
         };
         let Ok(checkpoint) = Checkpoint::decode(&bytes) else {
+            found.schedule.spoiled = true;
             continue;
         };
         let head = checkpoint.current.head;
@@ -213,15 +219,18 @@ pub(crate) fn find(backend: &dyn Backend, form: &LogForm) -> Result<Found> {
                 let from = format!("checkpoint {number}");
                 found.evidence.push(Evidence { head, from });
             }
+            found.schedule.spoiled = true;
             continue;
         };
         if !ledger::tells_of(backend, &names::seal_log()?, checkpoint.ledger, &head)? {
+            found.schedule.spoiled = true;
             continue;
         }
         found.schedule = Schedule {
             held: Some(number),
             bytes: bytes.len() as u64,
             log: start.end,
+            ..found.schedule
         };
         found.checkpoint = Some((checkpoint, start));
         break;
@@ -246,7 +255,7 @@ impl Schedule {
     pub(crate) fn is_due(&self, log: u64, closing: bool, due: u64) -> bool {
         let grown = log.saturating_sub(self.log);
         match closing {
-            true => grown > self.bytes / 8,
+            true => self.spoiled || grown > self.bytes / 8,
             false => grown >= self.bytes.max(due),
         }
     }
@@ -271,6 +280,7 @@ impl Schedule {
             held: Some(number),
             bytes: bytes.len() as u64,
             log,
+            spoiled: false,
         };
         Ok(())
     }
@@ -280,7 +290,7 @@ impl Schedule {
 mod tests {
     use super::*;
     use crate::record::{Epoch, Role, SealedSegment};
-    use crate::SnapshotId;
+    use asl_core::SnapshotId;
 
     fn sample() -> Checkpoint {
         let mut current = Current::default();

@@ -53,7 +53,10 @@ pub(crate) fn lines(frame: &Frame, head: &Head) -> Result<Vec<String>> {
 }
 
 fn head_line(head: &Head) -> String {
-    sign(format!("head {} {} {}", head.commit, head.logseq, head.frame))
+    sign(format!(
+        "head {} {} {}",
+        head.commit, head.logseq, head.frame
+    ))
 }
 
 /// Whether the ledger's line of this head ends at this byte, fill of the append unit apart.
@@ -68,7 +71,10 @@ pub(crate) fn tells_of(backend: &dyn Backend, name: &Name, end: u64, head: &Head
         read => read?,
     };
     let whole = before.len() as u64 == end.min(room);
-    let kept = before.iter().rposition(|b| *b != b'\n').map_or(0, |n| n + 2);
+    let kept = before
+        .iter()
+        .rposition(|b| *b != b'\n')
+        .map_or(0, |n| n + 2);
     let text = before.get(..kept.min(before.len())).unwrap_or_default();
     Ok(whole && text.ends_with(line.as_bytes()))
 }

@@ -774,7 +774,7 @@ fn a_store_is_made_once_and_not_opened_where_there_is_none() {
 fn a_log_that_a_newer_program_wrote_is_refused_whole() {
     use asl_core::MapBuilder;
     use asl_store::{FrameLog, LogForm};
-    for (kind, needle) in [(11u8, "GC_INTENT"), (200, "kind 200")] {
+    for (kind, needle) in [(7u8, "PUBLISH"), (200, "kind 200")] {
         let backend = Memory::new();
         drop(created(&backend));
         let form = LogForm {
@@ -871,6 +871,87 @@ fn a_history_that_contradicts_itself_is_refused() {
         let e = opens(records, *named, relies).unwrap_err();
         assert_eq!(e.kind(), Kind::Invalid, "case {n}: {e}");
     }
+}
+
+/// A store closed three times, so that both places hold a checkpoint.
+fn with_checkpoints() -> (Arc<Memory>, Arc<asl_store::Current>) {
+    let backend = Memory::new();
+    drop(created(&backend));
+    for n in 0..3 {
+        let store = opened(&backend);
+        store.begin_root().unwrap();
+        put(&store, &noise(500, n));
+        store.finish_root(&[n as u8; 40]).unwrap();
+    }
+    let current = read_only(&backend, None).current();
+    (backend, current)
+}
+
+#[test]
+fn opening_begins_at_the_checkpoint_and_verify_at_the_first_frame() {
+    let (backend, current) = with_checkpoints();
+    backend.flip("log/append.log", 30, 0);
+    let store = opened(&backend);
+    assert_eq!(*store.current(), *current);
+    let report = store
+        .verify(VerifyOptions::default(), &|_, _| (), &|| false)
+        .unwrap();
+    assert!(!report.damage.is_empty());
+    let told = asl_store::history(backend.clone(), &mut |_| Ok(()));
+    assert_eq!(told.unwrap_err().kind(), Kind::Damage);
+}
+
+#[test]
+fn a_checkpoint_that_was_changed_is_found_not_believed_and_made_anew() {
+    let (backend, current) = with_checkpoints();
+    let names = backend.names("/checkpoint");
+    assert_eq!(names.len(), 2);
+    for name in names {
+        let len = backend.objects()[&name].len();
+        for at in (0..len).step_by(5).chain([len]) {
+            let bad = backend.copy();
+            match at == len {
+                true => bad.objects().get_mut(&name).unwrap().truncate(len / 2),
+                false => bad.flip(&name, at, (at % 8) as u8),
+            }
+            let whole = bad.objects().clone();
+            let store = read_only(&bad, None);
+            assert_eq!(*store.current(), *current, "{name} byte {at}");
+            let verify = |store: &Store| {
+                let report = store.verify(VerifyOptions::default(), &|_, _| (), &|| false);
+                report.unwrap().damage
+            };
+            assert_eq!(verify(&store).len(), 1, "{name} byte {at}");
+            drop(store);
+            assert_eq!(*bad.objects(), whole, "reading changes nothing");
+            let store = opened(&bad);
+            assert_eq!(*store.current(), *current, "{name} byte {at}");
+            put(&store, b"one more commit");
+            store.commit().unwrap();
+            drop(store);
+            assert_eq!(verify(&read_only(&bad, None)), [], "{name} byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_domain_is_not_believed() {
+    let (backend, current) = with_checkpoints();
+    let other = Memory::new();
+    Store::create(other.clone(), b"another genesis", [1; 16]).unwrap();
+    put(&opened(&other), b"piece");
+    for n in 0..20u8 {
+        let store = opened(&other);
+        put(&store, &[n]);
+        store.commit().unwrap();
+    }
+    for name in backend.names("/checkpoint") {
+        let bytes = other.objects()[&name].clone();
+        backend.objects().insert(name, bytes);
+    }
+    assert_eq!(*read_only(&backend, None).current(), *current);
+    drop(opened(&backend));
+    assert_eq!(*opened(&backend).current(), *current);
 }
 
 #[test]
