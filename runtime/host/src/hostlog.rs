@@ -6,7 +6,8 @@
 use crate::capability::Place;
 use crate::heads;
 use crate::layout::domain::HOST_LOG;
-use asl_auth::{Decision, DomainState, LeaseTerms};
+use crate::leases::LeaseRecord;
+use asl_auth::{DomainState, LeaseTerms};
 use asl_backend::{Backend, Name};
 use asl_core::{
     Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, SnapshotId, Timestamp, Value,
@@ -155,69 +156,17 @@ pub enum HostRecord {
         /// When, by this host's clock.
         time: Timestamp,
     },
+    /// A host that lent takes the domain in full: its lease bounds nothing any more.
+    InFull {
+        /// The host.
+        host: KeyId,
+        /// The decision that says so.
+        decision: Digest,
+    },
 }
 
 /// Why a domain is suspended whose lease has ended.
 pub const LEASE_OVER: &str = "its lease has expired";
-
-/// A lease as this host holds it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeaseRecord {
-    /// The terms of the decision.
-    pub terms: LeaseTerms,
-    /// Who granted it.
-    pub granted_by: KeyId,
-    /// The decision that states it.
-    pub decision: Digest,
-    /// The granting host's signed time: evidence for the expiry floor.
-    pub decided_at_ns: i64,
-    /// This boot's monotonic time when the decision came in.
-    pub received: Duration,
-    /// Which boot that was.
-    pub boot: [u8; 16],
-    /// The latest time that evidence of any boot supports; from [`HostRecord::Evidence`].
-    pub seen_ns: i64,
-}
-
-impl LeaseRecord {
-    /// The record of a decision's lease; `None` where the decision grants none.
-    pub fn of(
-        decision: &Decision,
-        digest: Digest,
-        received: Duration,
-        boot: [u8; 16],
-    ) -> Option<Self> {
-        let terms = decision.lease.clone()?;
-        Some(LeaseRecord {
-            terms,
-            granted_by: decision.host,
-            decision: digest,
-            decided_at_ns: decision.time.unix_ns,
-            received,
-            boot,
-            seen_ns: decision.time.unix_ns,
-        })
-    }
-
-    /// When the grace after the end is over, by the granting host's clock.
-    pub fn grace_ends_ns(&self) -> i64 {
-        let grace = i64::try_from(self.terms.grace_s).unwrap_or(i64::MAX);
-        let grace = grace.saturating_mul(1_000_000_000);
-        self.terms.expires_at.unix_ns.saturating_add(grace)
-    }
-
-    /// The time that evidence supports: the granting host's signed time, and what has passed in
-    /// the same boot since. A clock in 2106 cannot raise it, one in 1970 cannot lower it.
-    pub fn evidence_floor_ns(&self, now: Duration, boot: [u8; 16]) -> i64 {
-        if boot != self.boot {
-            return self.seen_ns;
-        }
-        let passed = now.saturating_sub(self.received).as_nanos();
-        self.decided_at_ns
-            .saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
-            .max(self.seen_ns)
-    }
-}
 
 impl HostRecord {
     /// The record as a frame's body.
@@ -262,6 +211,9 @@ impl HostRecord {
                 .put(0, 7)
                 .put(1, snapshot.number())
                 .put(2, *time),
+            HostRecord::InFull { host, decision } => {
+                MapBuilder::new().put(0, 8).put(1, *host).put(2, *decision)
+            }
         }
         .build()
     }
@@ -312,6 +264,10 @@ impl HostRecord {
             7 => HostRecord::Unpin {
                 snapshot: SnapshotId::new(f.uint32(1)?)?,
                 time: Timestamp::from_value(&f.value(2)?)?,
+            },
+            8 => HostRecord::InFull {
+                host: f.id(1)?,
+                decision: f.id(2)?,
             },
             n => {
                 return Err(Error::new(

@@ -12,6 +12,7 @@ mod heads;
 pub mod hostlog;
 pub mod keystick;
 pub mod layout;
+pub mod leases;
 pub mod pins;
 pub mod root;
 pub mod sealer;

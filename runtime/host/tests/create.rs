@@ -34,7 +34,7 @@ fn a_domain_from_a_dam_is_whole_and_stands_in_its_first_state() {
     }
     assert_eq!(domain.state(), DomainState::Unrecognized);
     assert_eq!(domain.place(), Place::Home);
-    assert!(domain.lease().is_none());
+    assert!(domain.leases().is_empty());
     assert_eq!(domain.hash(), owner.genesis.hash());
     assert_eq!(domain.epochs().unwrap(), owner.epochs());
     // GENESIS and EPOCH stand in the log before anything is sealed.

@@ -60,7 +60,7 @@ fn a_deferred_request_is_decided_later_and_both_sides_hold_both_decisions() {
         assert_eq!(keeper.keeper().admit(&petition).unwrap(), decided);
         let domain = keeper.domain(&owner);
         assert_eq!(domain.state(), state);
-        assert_eq!(domain.lease().is_some(), leased);
+        assert_eq!(!domain.leases().is_empty(), leased);
         let all = recorded(&domain).unwrap();
         let outcomes: Vec<_> = all.iter().map(|r| r.decision.outcome).collect();
         assert_eq!(outcomes, [Deferred, ruling]);
@@ -76,7 +76,7 @@ fn a_deferred_request_is_decided_later_and_both_sides_hold_both_decisions() {
         let at_home = home.domain(&owner);
         assert_eq!(at_home.admissions(), 2);
         assert_eq!(at_home.state(), DomainState::Unrecognized);
-        assert_eq!(at_home.lease().is_some(), leased);
+        assert_eq!(!at_home.leases().is_empty(), leased);
         // The old decision, replayed, takes nothing back.
         let replayed = apply(&home, &owner, &keeper, &petition, &later).unwrap();
         assert_eq!(replayed.outcome, ruling);
@@ -146,7 +146,7 @@ fn a_rejection_may_be_followed_by_a_grant_of_the_same_request_and_never_the_othe
     assert_eq!(taken.outcome, AcceptedLimited);
     let taken = apply(&home, &owner, &keeper, &petition, &no).unwrap();
     assert_eq!(taken.outcome, AcceptedLimited);
-    assert!(home.domain(&owner).lease().is_some());
+    assert!(!home.domain(&owner).leases().is_empty());
 }
 
 #[test]

@@ -46,8 +46,7 @@ pub(super) fn beside(
 
 /// Until its grace is over, what a lease let in may lie here.
 fn promised_to(domain: &Domain, host: KeyId, now_ns: i64) -> u64 {
-    let granted = domain.lease().filter(|l| l.granted_by == host);
-    granted.map_or(0, |lease| {
+    domain.leases().of(&host).map_or(0, |lease| {
         let running = lease.grace_ends_ns() > now_ns;
         if running {
             lease.terms.storage_bytes

@@ -2,12 +2,13 @@
 
 use super::beside::beside;
 use super::records::{decisions_on, latest, write_records, Recorded};
-use super::{name, write_decision, Petition};
+use super::{lent, name, write_decision, Petition};
 use crate::capability::Place;
 use crate::domain::{Domain, Founding};
-use crate::hostlog::{HostRecord, LeaseRecord};
+use crate::hostlog::HostRecord;
 use crate::keystick::Signed;
 use crate::layout::domain as place;
+use crate::leases::LeaseRecord;
 use crate::root::{Context, HostRoot};
 use asl_auth::{
     admit, cose, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, SigningKey,
@@ -291,7 +292,7 @@ impl Keeper {
         signed: &Signed,
     ) -> Result<()> {
         let mut records = write_records(&domain, petition, signed)?;
-        records.extend(self.lease_record(decision, signed).map(HostRecord::Lease));
+        records.extend(lent(&domain, decision, self.lease_record(decision, signed)));
         let state = domain.state().after(decision.outcome);
         if state != domain.state() {
             let why = format!("{}: {}", decision.outcome, decision.reason);

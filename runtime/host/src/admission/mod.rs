@@ -14,9 +14,13 @@ pub use beside::strangers;
 pub use keeper::Keeper;
 pub use records::{recorded, rejected, Recorded};
 
+use crate::domain::Domain;
+use crate::hostlog::HostRecord;
 use crate::keystick::Signed;
+use crate::leases::LeaseRecord;
+use asl_auth::{AdmissionResult, Decision};
 use asl_backend::files;
-use asl_core::Result;
+use asl_core::{Digest, Result};
 use std::path::Path;
 
 /// What a domain hands in.
@@ -109,4 +113,17 @@ pub fn write_decision(dir: &Path, decision: &Signed) -> Result<()> {
     }
     files::replace(&dir.join(name::DECISION), &decision.bytes, 0o644)?;
     files::replace(&dir.join(name::DECISION_SIG), &decision.sig, 0o644)
+}
+
+/// What a decision changes about what its host lends, as a record; nothing where it lends as before.
+fn lent(domain: &Domain, decision: &Decision, lease: Option<LeaseRecord>) -> Option<HostRecord> {
+    let lends = domain.leases().of(&decision.host).is_some();
+    match (lease, decision.outcome) {
+        (Some(lease), _) => Some(HostRecord::Lease(lease)),
+        (None, AdmissionResult::Accepted) if lends => Some(HostRecord::InFull {
+            host: decision.host,
+            decision: Digest::of(&decision.encode()),
+        }),
+        (None, _) => None,
+    }
 }

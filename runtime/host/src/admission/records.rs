@@ -8,7 +8,7 @@ use crate::layout::domain as place;
 use crate::root::HostRoot;
 use asl_auth::{AdmissionRequest, AdmissionResult, Decision};
 use asl_backend::files;
-use asl_core::{Digest, Error, Kind, Result};
+use asl_core::{Digest, Error, KeyId, Kind, Result};
 use std::path::Path;
 
 /// An admission that this host has recorded: what was asked, and what was decided on it.
@@ -47,6 +47,12 @@ impl Recorded {
         Digest::of(&self.signed.bytes)
     }
 
+    /// Whether the domain may use the host by it.
+    pub fn grants(&self) -> bool {
+        let granted = [AdmissionResult::Accepted, AdmissionResult::AcceptedLimited];
+        granted.contains(&self.decision.outcome)
+    }
+
     /// Whether the keeper still has to decide.
     pub fn waits(&self) -> bool {
         self.decision.outcome == AdmissionResult::Deferred
@@ -67,6 +73,17 @@ pub(super) fn latest(domain: &Domain) -> Result<Option<Recorded>> {
     let last = domain.recorded().last_key_value();
     last.map(|(number, digest)| checked(domain, *number, digest))
         .transpose()
+}
+
+/// The last recorded decision of a host by which the domain may use it.
+pub(super) fn granted_last(domain: &Domain, host: &KeyId) -> Result<Option<Recorded>> {
+    for (number, digest) in domain.recorded().iter().rev() {
+        let one = checked(domain, *number, digest)?;
+        if one.decision.host == *host && one.grants() {
+            return Ok(Some(one));
+        }
+    }
+    Ok(None)
 }
 
 /// The recorded decisions on this very request, in order.

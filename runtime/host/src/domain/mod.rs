@@ -9,9 +9,10 @@ mod view;
 pub use create::Founding;
 
 use crate::capability::Place;
-use crate::hostlog::{HostLog, HostRecord, LeaseRecord, LEASE_OVER};
+use crate::hostlog::{HostLog, HostRecord, LEASE_OVER};
 use crate::keystick::EpochFiles;
 use crate::layout::domain as place;
+use crate::leases::Leases;
 use crate::root::{Context, HostRoot};
 use asl_auth::{Dam, DomainState, Genesis, VerifiedDam};
 use asl_backend::{files, PosixBackend};
@@ -143,10 +144,9 @@ impl Domain {
     /// The state, with the end of a lease that this host granted taken into account: past its end
     /// by this host's clock the domain is SUSPENDED, recorded or not.
     pub fn state_at(&self, host: KeyId, wall_ns: i64) -> DomainState {
-        match self.lease() {
+        match self.leases().of(&host) {
             Some(lease)
                 if self.state() == DomainState::Courtesy
-                    && lease.granted_by == host
                     && wall_ns > lease.terms.expires_at.unix_ns =>
             {
                 DomainState::Suspended
@@ -180,9 +180,9 @@ impl Domain {
         self.view.place
     }
 
-    /// The lease held or granted last.
-    pub fn lease(&self) -> Option<&LeaseRecord> {
-        self.view.lease.as_ref()
+    /// What hosts lend to the domain, this one included.
+    pub fn leases(&self) -> &Leases {
+        &self.view.leases
     }
 
     /// The number of the last recorded admission; 0 where there is none.

@@ -2,8 +2,9 @@
 
 use super::Domain;
 use crate::capability::Place;
-use crate::hostlog::{HostLog, HostRecord, LeaseRecord};
+use crate::hostlog::{HostLog, HostRecord};
 use crate::layout::{domain as place, LAYOUT};
+use crate::leases::Leases;
 use crate::root::Context;
 use crate::time_text;
 use asl_auth::DomainState;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 pub(super) struct View {
     pub(super) place: Place,
     pub(super) state: DomainState,
-    pub(super) lease: Option<LeaseRecord>,
+    pub(super) leases: Leases,
     /// The recorded admissions: number and decision.
     pub(super) admissions: BTreeMap<u32, Digest>,
 }
@@ -27,7 +28,7 @@ impl View {
         let mut view = View {
             place: Place::Elsewhere,
             state: DomainState::Unrecognized,
-            lease: None,
+            leases: Leases::default(),
             admissions: BTreeMap::new(),
         };
         log.replay()?.into_iter().for_each(|r| view.take(r));
@@ -39,7 +40,7 @@ impl View {
         View {
             place: Place::Elsewhere,
             state: DomainState::Suspended,
-            lease: None,
+            leases: Leases::default(),
             admissions: BTreeMap::new(),
         }
     }
@@ -48,15 +49,12 @@ impl View {
         match record {
             HostRecord::Role(place) => self.place = place,
             HostRecord::State { state, .. } => self.state = state,
-            HostRecord::Lease(lease) => self.lease = Some(lease),
+            HostRecord::Lease(lease) => self.leases.take(lease),
+            HostRecord::InFull { host, .. } => self.leases.drop_of(&host),
             HostRecord::Admission { number, decision } => {
                 self.admissions.insert(number, decision);
             }
-            HostRecord::Evidence { decision, floor_ns } => {
-                if let Some(lease) = self.lease.as_mut().filter(|l| l.decision == decision) {
-                    lease.seen_ns = lease.seen_ns.max(floor_ns);
-                }
-            }
+            HostRecord::Evidence { decision, floor_ns } => self.leases.see(&decision, floor_ns),
             // They keep data and give no right; `pins` reads them.
             HostRecord::Pin { .. } | HostRecord::Unpin { .. } => {}
         }
@@ -75,7 +73,8 @@ impl Domain {
             &crate::json(&self.describe())?,
             0o600,
         )?;
-        if let Some(lease) = self.lease() {
+        let mut active = String::new();
+        for lease in self.leases().all() {
             let file = json!({
                 "layout": LAYOUT,
                 "lease_id": lease.terms.lease_id.to_string(),
@@ -85,19 +84,26 @@ impl Domain {
                 "expires_at": time_text(lease.terms.expires_at.unix_ns),
                 "written_at": time_text(context.clock.wall_ns()),
             });
-            let name = format!("lease-{:03}.json", self.admissions().max(1));
+            let mut recorded = self.recorded().iter();
+            let number = recorded.find(|(_, d)| **d == lease.decision);
+            let number = number.map_or(self.admissions().max(1), |(n, _)| *n);
+            let name = format!("lease-{number:03}.json");
             files::replace(
                 &self.dir.join("leases").join(&name),
                 &crate::json(&file)?,
                 0o600,
             )?;
-            files::replace(
-                &self.dir.join(place::ACTIVE_LEASE),
-                format!("{name}\n").as_bytes(),
-                0o600,
-            )?;
+            active.push_str(&name);
+            active.push('\n');
         }
-        Ok(())
+        if active.is_empty() {
+            return Ok(());
+        }
+        files::replace(
+            &self.dir.join(place::ACTIVE_LEASE),
+            active.as_bytes(),
+            0o600,
+        )
     }
 
     /// The domain as `domain.json` and `domain show` say it.
@@ -107,7 +113,7 @@ impl Domain {
             .as_ref()
             .map(|d| d.dam().roots.digest().to_string());
         let policy = self.dam.as_ref().map(|d| d.digest().to_string());
-        let lease = self.lease().map(|l| {
+        let leases = self.leases().all().map(|l| {
             json!({
                 "storage_bytes": l.terms.storage_bytes,
                 "snapshots": l.terms.snapshots,
@@ -115,6 +121,8 @@ impl Domain {
                 "granted_by": l.granted_by.to_string(),
             })
         });
+        let leases: Vec<Value> = leases.collect();
+        let admitted_ns = self.leases().all().map(|l| l.decided_at_ns).max();
         let current = self.current().ok();
         json!({
             "layout": LAYOUT,
@@ -125,12 +133,12 @@ impl Domain {
             "home": self.place() == Place::Home,
             "encrypted": self.genesis.params.encrypted,
             "created_at": time_text(self.genesis.time.unix_ns),
-            "admitted_at": self.lease().map(|l| time_text(l.decided_at_ns)),
+            "admitted_at": admitted_ns.map(time_text),
             "root_key_fingerprint": root_key,
             "policy_hash": policy,
             "current_snapshot": current.as_ref().and_then(|c| c.newest_snapshot().map(|(id, _)| id.to_string())),
             "current_logseq": current.as_ref().map(|c| c.head.logseq.0),
-            "lease": lease,
+            "leases": leases,
         })
     }
 }

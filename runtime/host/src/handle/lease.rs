@@ -1,19 +1,30 @@
-//! What a lease that counts here lets through: bytes, count, time; never more, whatever the clock.
+//! What the leases that count here let through: bytes, count, time; never more, whatever the clock.
 
 use super::{LeaseScope, StoreHandle};
 use crate::capability::{require, Grant, Place, Verb};
-use crate::hostlog::{HostRecord, LeaseRecord, LEASE_OVER};
+use crate::hostlog::{HostRecord, LEASE_OVER};
+use crate::leases::{LeaseRecord, Leases};
 use asl_auth::DomainState;
-use asl_core::{Error, Kind, Result, Timestamp};
+use asl_core::{Error, KeyId, Kind, Result, Timestamp};
 
 pub(super) struct Gate {
     pub(super) state: DomainState,
-    pub(super) lease: Option<LeaseRecord>,
+    pub(super) leases: Leases,
     pub(super) scope: LeaseScope,
     pub(super) boot: [u8; 16],
     pub(super) pieces: Pieces,
     /// A root was begun while the lease ran: its end is a reservation, and may come later.
     pub(super) reserved: bool,
+}
+
+/// What the leases that count here allow together.
+struct Bounds {
+    /// Bytes at most: the fewest of any lease that runs.
+    bytes: u64,
+    /// Snapshots at most, likewise.
+    snapshots: u32,
+    /// None of them runs, or the one that gave this host's own state does not.
+    over: bool,
 }
 
 /// Pieces put since everything was last committed; some of them may be stored by now.
@@ -34,23 +45,22 @@ const BLOCK_COST: u64 = 1024;
 const RESERVE: u64 = 8 << 10;
 
 impl StoreHandle {
-    /// Attaches a lease that arrived while the handle is open.
+    /// Attaches a lease that arrived while the handle is open, in the place of that host's last.
     pub fn attach_lease(&self, lease: LeaseRecord) {
-        self.gate().lease = Some(lease);
+        self.gate().leases.take(lease);
     }
 
-    /// Bytes that may still be sealed here under a lease that counts here; `None` without one.
+    /// Bytes that may still be sealed here under the leases that count here; `None` without one.
     pub fn lease_left(&self) -> Option<u64> {
-        let gate = self.gate();
-        let lease = gate.counting_lease()?;
+        let bounds = self.bounds(&self.gate())?;
         let used = self
             .store
             .stored_bytes()
             .saturating_add(self.store.pending_bytes());
-        Some(lease.terms.storage_bytes.saturating_sub(used))
+        Some(bounds.bytes.saturating_sub(used))
     }
 
-    /// Asks the state table and the lease. With a lease that counts here, the stricter row holds.
+    /// Asks the state table and the leases. Of all that count here, the stricter row holds.
     pub(super) fn allow(&self, verb: Verb, bytes: u64) -> Result<()> {
         self.allow_within(&mut self.gate(), verb, bytes)
     }
@@ -61,7 +71,7 @@ impl StoreHandle {
             let object = format!("in domain {}", self.id);
             Err(Error::new(Kind::Refused, verb.as_str(), object, why).next(next))
         };
-        let Some(lease) = gate.counting_lease().cloned() else {
+        let Some(bounds) = self.bounds(gate) else {
             return match here {
                 Grant::WithinLease | Grant::WithinCount => refuse(
                     format!("its state here is {}, and it holds no lease", gate.state),
@@ -70,21 +80,23 @@ impl StoreHandle {
                 _ => Ok(()),
             };
         };
-        let terms = &lease.terms;
         let granted = require(&self.id, DomainState::Courtesy, Place::Elsewhere, verb)?;
         let limited = matches!(granted, Grant::WithinLease | Grant::WithinCount);
         let begun_before = gate.reserved && verb == Verb::AppendLog;
-        if limited && !begun_before && self.has_expired(gate, &lease) {
+        if limited && !begun_before {
+            self.keep_ends(gate);
+        }
+        if limited && !begun_before && bounds.over {
             return refuse(
                 "its lease has expired, which makes its state SUSPENDED".into(),
                 "what is sealed stays, and can be read; ask for a new lease: `asl-host admission request`",
             );
         }
         if granted == Grant::WithinCount
-            && self.current().snapshots.len() as u64 >= u64::from(terms.snapshots)
+            && self.current().snapshots.len() as u64 >= u64::from(bounds.snapshots)
         {
             return refuse(
-                format!("its lease allows {} snapshots", terms.snapshots),
+                format!("its lease allows {} snapshots", bounds.snapshots),
                 "ask for a larger lease: `asl-host admission request`",
             );
         }
@@ -100,7 +112,7 @@ impl StoreHandle {
                 .saturating_add(bytes)
                 .saturating_add(free)
                 .saturating_add(self.snapshot_cost())
-                > terms.storage_bytes
+                > bounds.bytes
         };
         if limited && gate.pieces.count > 0 && exceeds(&gate.pieces) {
             // What is on its way counts in full until it is stored and its true size is known.
@@ -113,7 +125,7 @@ impl StoreHandle {
             return refuse(
                 format!(
                     "its lease of {} bytes is used up ({used} are stored)",
-                    terms.storage_bytes
+                    bounds.bytes
                 ),
                 "ask for a larger lease (`asl-host admission request`), or seal under a profile with lease.applies = \"remote\"",
             );
@@ -121,40 +133,63 @@ impl StoreHandle {
         Ok(())
     }
 
-    /// Whether the lease has ended; what was seen once is kept over a boot.
-    ///
-    /// The granting host goes by its own clock, any other by evidence alone.
-    fn has_expired(&self, gate: &mut Gate, lease: &LeaseRecord) -> bool {
-        let ends = lease.terms.expires_at.unix_ns;
-        let wall_ns = self.context.clock.wall_ns();
-        let own = lease.granted_by == self.host;
+    /// What the leases that count here allow; `None` where none does. One that has ended gives
+    /// nothing any more, and bounds what was begun under it only where no other runs.
+    fn bounds(&self, gate: &Gate) -> Option<Bounds> {
+        let (over, running): (Vec<_>, Vec<_>) = gate
+            .counting(self.host)
+            .partition(|l| self.floor_ns(gate, l) > l.terms.expires_at.unix_ns);
+        let own = |l: &&LeaseRecord| l.granted_by == self.host;
+        let suspended = gate.state == DomainState::Courtesy && over.iter().any(own);
+        let bounding = if running.is_empty() { &over } else { &running };
+        Some(Bounds {
+            bytes: bounding.iter().map(|l| l.terms.storage_bytes).min()?,
+            snapshots: bounding.iter().map(|l| l.terms.snapshots).min()?,
+            over: running.is_empty() || suspended,
+        })
+    }
+
+    /// The time that a lease is judged by: the granting host goes by its own clock, any other by
+    /// evidence alone.
+    fn floor_ns(&self, gate: &Gate, lease: &LeaseRecord) -> i64 {
         let floor_ns = lease.evidence_floor_ns(self.context.clock.since_boot(), gate.boot);
-        let floor_ns = if own { floor_ns.max(wall_ns) } else { floor_ns };
-        if floor_ns <= ends {
-            return false;
+        if lease.granted_by == self.host {
+            floor_ns.max(self.context.clock.wall_ns())
+        } else {
+            floor_ns
         }
-        if lease.seen_ns <= ends {
+    }
+
+    /// Keeps over a boot what was seen once: that a lease has ended.
+    fn keep_ends(&self, gate: &mut Gate) {
+        let counting: Vec<LeaseRecord> = gate
+            .counting(self.host)
+            .filter(|l| l.seen_ns <= l.terms.expires_at.unix_ns)
+            .filter(|l| self.floor_ns(gate, l) > l.terms.expires_at.unix_ns)
+            .cloned()
+            .collect();
+        for lease in counting {
+            let floor_ns = self.floor_ns(gate, &lease);
             let mut records = vec![HostRecord::Evidence {
                 decision: lease.decision,
                 floor_ns,
             }];
-            records.extend((own && gate.state == DomainState::Courtesy).then(|| {
-                HostRecord::State {
+            if lease.granted_by == self.host && gate.state == DomainState::Courtesy {
+                records.push(HostRecord::State {
                     state: DomainState::Suspended,
                     why: LEASE_OVER.into(),
-                    time: Timestamp::claimed(wall_ns),
-                }
-            }));
+                    time: Timestamp::claimed(self.context.clock.wall_ns()),
+                });
+            }
             let kept = self
                 .context
                 .nonce()
                 .and_then(|nonce| self.host_log.append(nonce, &records));
             // The refusal stands either way; where it could not be kept, the next one tries again.
-            if let (Ok(()), Some(held)) = (kept, gate.lease.as_mut()) {
-                held.seen_ns = floor_ns;
+            if kept.is_ok() {
+                gate.leases.see(&lease.decision, floor_ns);
             }
         }
-        true
     }
 
     /// Stored bytes, with what may still be on its way and what will be written about it, at most.
@@ -180,9 +215,12 @@ impl StoreHandle {
 }
 
 impl Gate {
-    /// The lease that bounds what is done here: under COURTESY any, else where the scope says so.
-    pub(super) fn counting_lease(&self) -> Option<&LeaseRecord> {
-        let counts = self.scope == LeaseScope::Both || self.state == DomainState::Courtesy;
-        self.lease.as_ref().filter(|_| counts)
+    /// The leases that bound what is done here: under COURTESY this host's own, and every one where
+    /// the scope says so.
+    pub(super) fn counting(&self, host: KeyId) -> impl Iterator<Item = &LeaseRecord> {
+        let own = self.state == DomainState::Courtesy;
+        let both = self.scope == LeaseScope::Both;
+        let leases = self.leases.all();
+        leases.filter(move |l| both || (own && l.granted_by == host))
     }
 }

@@ -101,9 +101,12 @@ impl StoreHandle {
             )
             .next("bring the owner's key: --identity FILE"));
         }
-        if let (Mode::Write, Some(dam), Some(lease)) = (mode, domain.dam(), domain.lease()) {
+        let floor_ns = domain
+            .leases()
+            .evidence_floor_ns(context.clock.since_boot(), boot);
+        if let (Mode::Write, Some(dam), Some(floor_ns)) = (mode, domain.dam(), floor_ns) {
             // Without evidence about the clock nobody can say that a DAM has expired.
-            dam.check_end(lease.evidence_floor_ns(context.clock.since_boot(), boot))?;
+            dam.check_end(floor_ns)?;
         }
         let sealer: Option<Arc<dyn Sealer>> = match (params.encrypted, credentials) {
             (false, _) => Some(Arc::new(PlainSealer)),
@@ -145,7 +148,7 @@ impl StoreHandle {
             host_log: domain.host_log(),
             gate: Mutex::new(Gate {
                 state: domain.state(),
-                lease: domain.lease().cloned(),
+                leases: domain.leases().clone(),
                 scope,
                 boot,
                 pieces: Pieces::default(),
@@ -207,7 +210,7 @@ impl StoreHandle {
     /// `Refused` by state or lease; `Io` where the target fails or is full.
     pub fn put_piece(&self, id: ChunkId, tag: &TypeTag, bytes: &[u8]) -> Result<Put> {
         let mut gate = self.gate();
-        if gate.counting_lease().is_none() {
+        if gate.counting(self.host).next().is_none() {
             drop(gate);
             self.allow(Verb::SealBlock, 0)?;
             return self.store.put_piece(id, tag, bytes);

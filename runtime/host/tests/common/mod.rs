@@ -335,6 +335,14 @@ pub fn apply(
         .map(|(decision, _)| decision)
 }
 
+/// The one lease that a domain holds.
+pub fn only_lease(domain: &Domain) -> asl_host::leases::LeaseRecord {
+    let mut leases = domain.leases().all();
+    let lease = leases.next().expect("it holds no lease").clone();
+    assert!(leases.next().is_none(), "it holds more than one lease");
+    lease
+}
+
 /// Puts one piece of random bytes.
 pub fn put(handle: &StoreHandle, seed: u64, length: usize) -> asl_core::Result<asl_host::Put> {
     let bytes = random(seed, length);

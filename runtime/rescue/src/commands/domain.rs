@@ -158,7 +158,7 @@ fn row_of(root: &HostRoot, domain: &Domain) -> Value {
         "home": domain.place() == Place::Home,
         "stored_bytes": current.as_ref().map(|c| c.head.stored_bytes),
         "snapshots": current.as_ref().map(|c| c.snapshots.len()),
-        "lease": super::lease::lease_of(root, domain),
+        "leases": super::lease::leases_of(root, domain),
         "last_seen": seen,
         "damage": damage,
     })
@@ -167,14 +167,15 @@ fn row_of(root: &HostRoot, domain: &Domain) -> Value {
 fn line_of(row: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_string();
     let bytes = |value: &Value| value.as_u64().map_or_else(|| "-".to_string(), size);
-    let lease = match &row["lease"] {
-        Value::Null => "no lease".to_string(),
-        lease => format!(
-            "lease {} left until {}",
-            bytes(&lease["left_bytes"]),
-            text(&lease["expires_at"])
-        ),
-    };
+    let leases = row["leases"].as_array().map_or(&[][..], Vec::as_slice);
+    let leases = leases.iter().map(|lease| {
+        let (left, until) = (bytes(&lease["left_bytes"]), text(&lease["expires_at"]));
+        format!("lease {left} left until {until}")
+    });
+    let mut lease = leases.collect::<Vec<_>>().join(", ");
+    if lease.is_empty() {
+        lease = "no lease".into();
+    }
     format!(
         "{:32} {:12} {:>10} {:>4} snapshots  {lease}  last seen {}{}\n",
         text(&row["domain_id"]),

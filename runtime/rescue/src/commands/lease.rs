@@ -1,10 +1,12 @@
-//! `lease show`: what is lent, of it what is left, and whose clock says until when.
+//! `lease show`: what each host lends, of it what is left, and whose clock says until when.
 
 use super::{boot_id, context};
 use crate::cli::Lease;
 use crate::out::{size, time, Out};
 use asl_core::Result;
+use asl_host::leases::LeaseRecord;
 use asl_host::{Domain, HostRoot};
+use asl_store::Current;
 use serde_json::{json, Value};
 use std::path::Path;
 
@@ -20,7 +22,7 @@ pub fn lease(root: &Path, Lease::Show { which }: Lease, out: Out) -> Result<()> 
             Ok(domain) => json!({
                 "domain_id": id.to_string(),
                 "state": domain.state_at(root.id(), context().clock.wall_ns()).code(),
-                "lease": lease_of(&root, &domain),
+                "leases": leases_of(&root, &domain),
             }),
             // One damaged domain hides no other, unless it is the one that was asked for.
             Err(e) if which.domain.is_some() => return Err(e),
@@ -37,12 +39,16 @@ pub fn lease(root: &Path, Lease::Show { which }: Lease, out: Out) -> Result<()> 
     out.result(&text, &json!({ "leases": rows }))
 }
 
-/// A domain's lease, with what is left of it and how its time is judged here.
-pub fn lease_of(root: &HostRoot, domain: &Domain) -> Option<Value> {
-    let lease = domain.lease()?;
-    let terms = &lease.terms;
+/// A domain's leases, each with what is left of it and how its time is judged here.
+pub fn leases_of(root: &HostRoot, domain: &Domain) -> Vec<Value> {
     let current = domain.current().ok();
-    let stored = current.as_ref().map_or(0, |c| c.head.stored_bytes);
+    let shown = |lease| shown(root, lease, current.as_deref());
+    domain.leases().all().map(shown).collect()
+}
+
+fn shown(root: &HostRoot, lease: &LeaseRecord, current: Option<&Current>) -> Value {
+    let terms = &lease.terms;
+    let stored = current.map_or(0, |c| c.head.stored_bytes);
     let wall_ns = context().clock.wall_ns();
     let own = lease.granted_by == root.id();
     // Where the kernel does not say which boot this is, none of its time is evidence.
@@ -53,14 +59,14 @@ pub fn lease_of(root: &HostRoot, domain: &Domain) -> Option<Value> {
     } else {
         floor_ns
     };
-    Some(json!({
+    json!({
         "granted_by": lease.granted_by.to_string(),
         "granted_here": own,
         "storage_bytes": terms.storage_bytes,
         "stored_bytes": stored,
         "left_bytes": terms.storage_bytes.saturating_sub(stored),
         "snapshots": terms.snapshots,
-        "snapshots_made": current.as_ref().map_or(0, |c| c.snapshots.len()),
+        "snapshots_made": current.map_or(0, |c| c.snapshots.len()),
         "granted_at": time(lease.decided_at_ns),
         "expires_at": time(terms.expires_at.unix_ns),
         "expired": judged_ns > terms.expires_at.unix_ns,
@@ -74,14 +80,17 @@ pub fn lease_of(root: &HostRoot, domain: &Domain) -> Option<Value> {
             "judged_at": time(judged_ns),
             "claimed_now": time(wall_ns),
         },
-    }))
+    })
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn in_words(row: &Value) -> String {
-    let word = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
     let mut text = format!("Domain {}\n", word(&row["domain_id"]));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:11} {value}\n"));
     if let Some(error) = row["error"].as_str() {
@@ -89,11 +98,17 @@ fn in_words(row: &Value) -> String {
         return text;
     }
     line("state here", word(&row["state"]));
-    let lease = &row["lease"];
-    if lease.is_null() {
+    let leases = row["leases"].as_array().map_or(&[][..], Vec::as_slice);
+    if leases.is_empty() {
         line("lease", "none".into());
-        return text;
     }
+    for lease in leases {
+        one_in_words(lease, &mut line);
+    }
+    text
+}
+
+fn one_in_words(lease: &Value, line: &mut impl FnMut(&str, String)) {
     let bytes = |name: &str| size(lease[name].as_u64().unwrap_or(0));
     line("granted by", word(&lease["granted_by"]));
     line("granted", word(&lease["granted_at"]));
@@ -142,5 +157,4 @@ fn in_words(row: &Value) -> String {
         "encrypted",
         if required { "required" } else { "not required" }.into(),
     );
-    text
 }

@@ -62,8 +62,8 @@ fn status(sealed: &Sealed, id: SnapshotId, target: &Place) -> Vec<String> {
             head.commit,
             words(head.frame.as_bytes())
         ),
-        format!("Lease    {}", lease(domain)),
     ];
+    lines.extend(leases(domain));
     if let Ok((used, free)) = space(target.path()) {
         lines.push(format!(
             "Disk     {}: {} used, {} free",
@@ -84,18 +84,22 @@ fn status(sealed: &Sealed, id: SnapshotId, target: &Place) -> Vec<String> {
     lines
 }
 
-fn lease(domain: &Domain) -> String {
-    domain.lease().map_or_else(
-        || "none; no host has lent anything".to_string(),
-        |lease| {
-            format!(
-                "{} and {} snapshots until {}",
-                size(lease.terms.storage_bytes),
-                lease.terms.snapshots,
-                time(lease.terms.expires_at.unix_ns)
-            )
-        },
-    )
+/// One line a lease.
+fn leases(domain: &Domain) -> Vec<String> {
+    let terms = domain.leases().all().map(|l| &l.terms);
+    let lines = terms.map(|terms| {
+        format!(
+            "Lease    {} and {} snapshots until {}",
+            size(terms.storage_bytes),
+            terms.snapshots,
+            time(terms.expires_at.unix_ns)
+        )
+    });
+    let mut lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        lines.push("Lease    none; no host has lent anything".into());
+    }
+    lines
 }
 
 fn remains(sealed: &Sealed, target: &Place) -> String {
@@ -118,9 +122,9 @@ fn remains(sealed: &Sealed, target: &Place) -> String {
 
 fn left_this_machine(sealed: &Sealed) -> &'static str {
     let asked = sealed.answer.as_ref().is_some_and(Answer::has_gone_out);
-    match (asked, sealed.domain.lease()) {
-        (true, Some(_)) => "The host lends space; no sealed block has left this machine yet.",
-        (true, None) => "No lease; nothing has left this machine but the request.",
+    match (asked, !sealed.domain.leases().is_empty()) {
+        (true, true) => "The host lends space; no sealed block has left this machine yet.",
+        (true, false) => "No lease; nothing has left this machine but the request.",
         (false, _) => "Nothing has left this machine.",
     }
 }
