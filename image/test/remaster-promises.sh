@@ -36,9 +36,9 @@ additions() {
 	cmp "$temp/profiles/fixture.toml" "$temp/m/usr/lib/asl/profiles/fixture.toml"
 	(cd "$temp/m" && sha512sum --quiet -c usr/lib/asl/manifest.sha512)
 	grep -qx '  loadsrm: true' "$temp/o/sysrescue.d/500-asl.yaml"
-	[ "$(grep -c 'archisolabel=RESCUE1200 loadsrm' "$temp/o/sysresccd/boot/syslinux/sysresccd_custom.cfg")" -eq 5 ]
+	[ "$(grep -c 'archisolabel=RESCUE1200 loadsrm' "$temp/o/sysresccd/boot/syslinux/sysresccd_custom.cfg")" -eq 6 ]
 	# SystemRescue's $archiso_param holds the label or the ISO file alone, not archisobasedir.
-	[ "$(grep -c 'vmlinuz archisobasedir=sysresccd $archiso_param loadsrm' "$temp/o/boot/grub/custom.cfg")" -eq 5 ]
+	[ "$(grep -c 'vmlinuz archisobasedir=sysresccd $archiso_param loadsrm' "$temp/o/boot/grub/custom.cfg")" -eq 6 ]
 	fails grep -r @LABEL@ "$temp/o/boot" "$temp/o/sysresccd/boot"
 	grep -qx '# For entries of your own.' "$temp/o/boot/grub/custom.cfg"
 }

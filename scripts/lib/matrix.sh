@@ -6,7 +6,8 @@
 : "${firmware=}" "${medium=}" "${console=}" "${memory=}" "${network=}" "${entry=}" "${clock=}" "${damaged=}"
 
 # Every value of every setting meets every value of every other one at least once; pairs_missing
-# proves it. Entries are those of the appliance's menu, by their names there.
+# proves it. Entries are those of the appliance's menu, by their names there; asl_host is asl with
+# one word more, asl.profile=host, and what such a word does is seen by image/test-boot.
 matrix() {
 	cat <<-TABLE
 		1  bios   cd  serial 1024 none asl         now
