@@ -13,9 +13,20 @@ const HERTZ: u8 = 2;
 /// A bar for work of unknown size, and a watch over an ingest or a restore.
 pub struct Screen<'a> {
     bar: ProgressBar,
-    last: Mutex<Option<Acknowledged>>,
+    last: Mutex<Last>,
+    /// Bytes that the source holds, where that is known.
+    expected: Option<u64>,
+    /// Asked at every acknowledgement: what a lease leaves, where one counts here.
+    lease_left: Box<dyn Fn() -> Option<u64> + Sync + 'a>,
     /// Called at every acknowledgement, beside the drawing: what else waits for a quiet moment.
     at_acknowledgement: Box<dyn Fn(&Acknowledged) + Sync + 'a>,
+}
+
+/// What the last acknowledgement said.
+#[derive(Default)]
+struct Last {
+    acknowledged: Option<Acknowledged>,
+    lease_left: Option<u64>,
 }
 
 impl<'a> Screen<'a> {
@@ -27,9 +38,27 @@ impl<'a> Screen<'a> {
     ) -> Self {
         Screen {
             bar: spinner(out, what),
-            last: Mutex::new(None),
+            last: Mutex::default(),
+            expected: None,
+            lease_left: Box::new(|| None),
             at_acknowledgement: Box::new(at_acknowledgement),
         }
+    }
+
+    /// Shows also what is left of a source of so many bytes.
+    pub fn of(mut self, expected: Option<u64>) -> Self {
+        self.expected = expected;
+        self
+    }
+
+    /// Shows also what a lease leaves.
+    pub fn within(mut self, lease_left: impl Fn() -> Option<u64> + Sync + 'a) -> Self {
+        self.last = Mutex::new(Last {
+            lease_left: lease_left(),
+            ..Last::default()
+        });
+        self.lease_left = Box::new(lease_left);
+        self
     }
 
     /// Clears the bar.
@@ -40,24 +69,16 @@ impl<'a> Screen<'a> {
 
 impl Watch for Screen<'_> {
     fn progress(&self, p: &Progress) {
-        let safe = match &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(a) if a.durable => format!(", {} durable", size(a.stored_bytes)),
-            Some(a) => format!(", {} VOLATILE", size(a.stored_bytes)),
-            None => String::new(),
-        };
-        let problems = if p.problems > 0 {
-            format!(", {} problems", p.problems)
-        } else {
-            String::new()
-        };
         self.bar.set_position(p.bytes);
-        self.bar
-            .set_message(format!("{} files{safe}{problems}", p.files));
+        self.bar.set_message(self.in_words(p));
     }
 
     fn acknowledged(&self, a: &Acknowledged) {
         note_along(&format!("  {} sealed here so far", size(a.stored_bytes)));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(*a);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+            acknowledged: Some(*a),
+            lease_left: (self.lease_left)(),
+        };
         (self.at_acknowledgement)(a);
     }
 
@@ -72,6 +93,27 @@ impl Watch for Screen<'_> {
 
     fn stop(&self) -> bool {
         system::stopped()
+    }
+}
+
+impl Screen<'_> {
+    /// What matters most comes first: a narrow line is cut at its end.
+    fn in_words(&self, p: &Progress) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = Vec::new();
+        if p.problems > 0 {
+            parts.push(format!("{} problems", p.problems));
+        }
+        parts.extend(last.acknowledged.map(|a| {
+            let kept = if a.durable { "durable" } else { "VOLATILE" };
+            format!("{} {kept}", size(a.stored_bytes))
+        }));
+        // A file that grows, or a hole that takes no room, may make it more than was there.
+        let to_go = self.expected.map(|all| all.saturating_sub(p.bytes));
+        parts.extend(to_go.map(|left| format!("{} to go", size(left))));
+        parts.extend(last.lease_left.map(|left| format!("lease {}", size(left))));
+        parts.push(format!("{} files", p.files));
+        parts.join(", ")
     }
 }
 

@@ -119,6 +119,10 @@ fn capacity(room: Room) -> usize {
 }
 
 #[cfg(test)]
+#[path = "../tests/common/scan.rs"]
+mod scan;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -130,28 +134,11 @@ mod tests {
         }
     }
 
-    /// What a reader makes of the picture that a camera sees: each half block is two modules of
-    /// nine pixels each.
+    /// What a reader that is not ours makes of the picture that a camera sees.
     fn scanned(code: &Code) -> String {
-        const PIXELS: usize = 3;
-        let rows: Vec<Vec<char>> = code.drawing.lines().map(|l| l.chars().collect()).collect();
-        let light = |x: usize, y: usize| match (rows[y / 2][x], y % 2) {
-            ('█', _) | ('▀', 0) | ('▄', 1) => true,
-            (' ' | '▀' | '▄', _) => false,
-            (other, _) => panic!("no half block: {other}"),
-        };
-        let (width, height) = (rows[0].len() * PIXELS, rows.len() * 2 * PIXELS);
-        let pixel = |x: usize, y: usize| {
-            if light(x / PIXELS, y / PIXELS) {
-                255
-            } else {
-                0
-            }
-        };
-        let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, pixel);
-        let grids = image.detect_grids();
-        assert_eq!(grids.len(), 1, "{}", code.drawing);
-        grids[0].decode().unwrap().1
+        let mut codes = scan::codes(&code.drawing, scan::Blocks::Light);
+        assert_eq!(codes.len(), 1, "{}", code.drawing);
+        codes.remove(0)
     }
 
     #[test]

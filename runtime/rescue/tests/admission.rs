@@ -234,39 +234,9 @@ fn a_request_that_waits_is_decided_later_by_stick_and_taken_up_at_home() {
     }
 }
 
-/// What a camera and a reader that is not ours make of the drawings in a text.
+/// The codes on a screen.
 fn scan(text: &str) -> Vec<String> {
-    const PIXELS: usize = 3;
-    let is_drawn = |l: &&str| !l.is_empty() && l.chars().all(|c| " █▀▄".contains(c));
-    let mut drawings: Vec<Vec<Vec<char>>> = vec![Vec::new()];
-    for line in text.lines() {
-        match is_drawn(&line) {
-            true => drawings.last_mut().unwrap().push(line.chars().collect()),
-            false => drawings.push(Vec::new()),
-        }
-    }
-    drawings.retain(|d| !d.is_empty());
-    let read = |rows: &Vec<Vec<char>>| {
-        let light = |x: usize, y: usize| match rows[y / 2][x] {
-            '█' => true,
-            '▀' => y.is_multiple_of(2),
-            '▄' => !y.is_multiple_of(2),
-            _ => false,
-        };
-        let (width, height) = (rows[0].len() * PIXELS, rows.len() * 2 * PIXELS);
-        let pixel = |x: usize, y: usize| {
-            if light(x / PIXELS, y / PIXELS) {
-                255
-            } else {
-                0
-            }
-        };
-        let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, pixel);
-        let grids = image.detect_grids();
-        assert_eq!(grids.len(), 1, "{rows:?}");
-        grids[0].decode().unwrap().1
-    };
-    drawings.iter().map(read).collect()
+    scan::codes(text, scan::Blocks::Light)
 }
 
 #[test]

@@ -356,36 +356,11 @@ fn is_drawing(line: &str) -> bool {
     line.contains(['\u{2588}', '\u{2580}', '\u{2584}']) && !line.contains(char::is_alphanumeric)
 }
 
-/// What another reader makes of the code on the paper: ink is dark, each half block two modules.
+/// The one code on a paper.
 fn photographed(card: &str) -> String {
-    const PIXELS: usize = 3;
-    const QUIET: usize = 4;
-    let rows: Vec<Vec<char>> = card
-        .lines()
-        .filter(|l| is_drawing(l))
-        .map(|l| l.chars().collect())
-        .collect();
-    let widest = rows.iter().map(Vec::len).max().unwrap();
-    let ink = |x: usize, y: usize| match rows.get(y / 2).and_then(|r| r.get(x)) {
-        Some('\u{2588}') => true,
-        Some('\u{2580}') => y.is_multiple_of(2),
-        Some('\u{2584}') => !y.is_multiple_of(2),
-        _ => false,
-    };
-    let (width, height) = (widest + 2 * QUIET, rows.len() * 2 + 2 * QUIET);
-    let pixel = |x: usize, y: usize| {
-        let (x, y) = (x / PIXELS, y / PIXELS);
-        let on_paper = x >= QUIET && y >= QUIET;
-        match on_paper && ink(x - QUIET, y - QUIET) {
-            true => 0,
-            false => 255,
-        }
-    };
-    let mut image =
-        rqrr::PreparedImage::prepare_from_greyscale(width * PIXELS, height * PIXELS, pixel);
-    let grids = image.detect_grids();
-    assert_eq!(grids.len(), 1, "{card}");
-    grids[0].decode().unwrap().1
+    let mut codes = scan::codes(card, scan::Blocks::Ink);
+    assert_eq!(codes.len(), 1, "{card}");
+    codes.remove(0)
 }
 
 trait RunIt {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+use common::appliance::at_home;
 use common::pty::Pty;
 use common::*;
 use std::path::{Path, PathBuf};
@@ -172,7 +173,7 @@ fn left_at_any_question_it_goes_on_where_it_stopped_and_nothing_is_half_done() {
     let (stick, host) = (home.path("stick"), host_line());
     std::fs::create_dir(&stick).unwrap();
     let stick_text = stick.display().to_string();
-    let road: [(&str, Do<'_>); 12] = [
+    let road: [(&str, Do<'_>); 15] = [
         ("Which directory", Type("")),
         ("Who shall open the data", Take("Make an owner")),
         ("New passphrase", Type(PASSPHRASE)),
@@ -185,6 +186,9 @@ fn left_at_any_question_it_goes_on_where_it_stopped_and_nothing_is_half_done() {
         ("These hosts can be asked", Take("Go on")),
         ("The owner's identity file", Type("")),
         ("Passphrase of the key stick", Type(PASSPHRASE)),
+        ("Where shall the key stick be written", Take("A directory")),
+        ("Which directory", Type(&stick_text)),
+        ("Print the owner's secret too", Press("n")),
     ];
     // Each question in its turn is left by Ctrl-C; then all of them up to the next are answered,
     // but for those that are answered for good.
@@ -318,20 +322,6 @@ fn a_rescuer_without_any_key_stick_can_make_one_there_and_go_on() {
     assert!(!home.keys().exists());
 }
 
-/// This disk alone is there, with what udev notes of it, and nothing of the machine that runs the
-/// tests.
-const ALONE: &str = r#"
-set -e
-mount -t tmpfs none /run
-mkdir -p /run/udev/data
-number=$(cat "/sys/block/$DISK/dev")
-{ blkid -p -o udev "/dev/$DISK" || true; } | sed 's/^/E:/' >"/run/udev/data/b$number"
-mount -t tmpfs none /sys/block
-ln -s "../devices/virtual/block/$DISK" "/sys/block/$DISK"
-if [ -n "${MOUNTED-}" ]; then mount "/dev/$DISK" "$MOUNTED"; fi
-exec "$@"
-"#;
-
 #[test]
 fn a_disk_becomes_the_key_stick_after_its_name_was_typed_and_is_read_back_from() {
     let world = World::offline();
@@ -339,16 +329,9 @@ fn a_disk_becomes_the_key_stick_after_its_name_was_typed_and_is_read_back_from()
     let home = Home { dir: world.dir };
     let name = disk.name().trim_start_matches("/dev/").to_string();
     let item = format!("{}  ", disk.name());
-    let alone = || {
-        let mut command = detached("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", ALONE]);
-        command.args(["sh", env!("CARGO_BIN_EXE_asl-host"), "rescue"]);
-        command.env("DISK", &name).env("TERM", "dumb");
-        command.current_dir(home.dir.path());
-        command
-    };
+    let alone = || at_home(&disk, home.dir.path());
     let look = || {
-        let mut pty = Pty::start(alone(), 24, 120);
+        let mut pty = Pty::start(alone().words(["rescue"]), 24, 120);
         pty.choose("What shall be done", "Look after what is prepared");
         answer(&mut pty, "Which directory", &Type("keys"));
         pty.choose("What shall be done", "Write a key stick");
@@ -358,6 +341,13 @@ fn a_disk_becomes_the_key_stick_after_its_name_was_typed_and_is_read_back_from()
     // Another name than the disk's changes nothing.
     pty.choose("Where shall the key stick be written", &item);
     pty.expect("Everything on it is lost.");
+    // Nor does leaving where it is asked for.
+    pty.expect(&format!("Type {name} to erase it"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    pty.send("\x03");
+    assert_eq!(pty.end().0, 130);
+    let mut pty = look();
+    pty.choose("Where shall the key stick be written", &item);
     answer(&mut pty, &format!("Type {name} to erase it"), &Type("yes"));
     pty.expect("Nothing was changed.");
     assert_eq!(
@@ -388,8 +378,8 @@ fn a_disk_becomes_the_key_stick_after_its_name_was_typed_and_is_read_back_from()
     let at = home.path("mounted");
     std::fs::create_dir(&at).unwrap();
     // What is given away is no home for secrets.
-    let mut command = alone();
-    command.arg("--prepare").env("MOUNTED", &at);
+    let mut command = alone().words(["rescue", "--prepare"]);
+    command.env("MOUNTED", &at);
     let mut pty = Pty::start(command, 24, 120);
     answer(&mut pty, "Which directory", &Type("mounted/my-keys"));
     pty.expect("That is a key stick, which is given away");

@@ -4,7 +4,7 @@
 
 mod common;
 use common::pty::Pty;
-use common::session::{rescue, Session, PROMPT};
+use common::session::{rescue, type_passphrase, Session, PROMPT};
 use common::*;
 use std::path::Path;
 
@@ -40,8 +40,7 @@ fn the_unattended_profile_takes_six_steps_once_the_passphrase_is_typed() {
     tree::make(&source);
     let mut pty = session.start(24, 80);
     pty.expect("ASL rescue appliance");
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     pty.expect("may be taken out");
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
@@ -71,8 +70,7 @@ fn the_unattended_profile_takes_six_steps_once_the_passphrase_is_typed() {
 
     // A second session finds the domain and goes on; on a serial line of no known size.
     let mut pty = session.start(0, 0);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
     no_panic_and_no_secret(&said);
@@ -109,8 +107,7 @@ fn three_wrong_passphrases_end_an_unattended_session_with_3_and_lose_nothing() {
     pty.expect(PROMPT);
     pty.send("wrong again\r");
     pty.expect("Try again");
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Nothing has left this machine."), "{said}");
@@ -130,8 +127,7 @@ fn a_person_who_may_be_asked_is_offered_a_way_on_after_a_failure() {
     std::fs::rename(&away, session.world.stick()).unwrap();
     pty.choose("What now?", "A key stick is in: look again");
     session.world.compare_with_card(&mut pty);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     pty.expect("[6/6]");
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
@@ -256,8 +252,7 @@ fn a_lease_that_is_too_small_stops_with_words_and_keeps_what_was_sealed() {
     let session = Session::new(World::new(), false).asks(3_000_000, "both");
     write_random(&session.world.path("source/a"), 8);
     let mut pty = session.start(24, 80);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     let (code, said) = pty.end();
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("lease of 3000000 bytes is used up"), "{said}");
@@ -279,8 +274,7 @@ fn a_lease_that_is_too_small_stops_with_words_and_keeps_what_was_sealed() {
         world: session.world,
     };
     let mut pty = larger.start(24, 80);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
     larger.world.restore("back").run().ok();
@@ -294,8 +288,7 @@ fn a_host_that_is_gone_does_not_keep_anything_from_being_sealed() {
     let session = Session::new(world, false).asks(900_000_000, "remote");
     write_random(&session.world.path("source/a"), 2);
     let mut pty = session.start(24, 80);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     let (code, said) = pty.end();
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Sealing does not wait for it"), "{said}");
@@ -330,8 +323,7 @@ fn a_second_console_waits_and_takes_over_when_the_first_ends() {
     second.expect("The rescue session runs on console pts/");
     first.send("\x03");
     assert_eq!(first.end().0, 130);
-    second.expect(PROMPT);
-    second.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut second);
     let (code, said) = second.end();
     assert_eq!(code, 0, "{said}");
 }

@@ -4,36 +4,28 @@
 
 mod common;
 use common::disk::Disk;
-use common::pty::Pty;
-use common::session::{mishap, Session, PROMPT};
+use common::session::{ends_with, mishap, type_passphrase, Session, PROMPT};
 use common::*;
 use std::path::PathBuf;
-
-#[track_caller]
-fn type_passphrase(pty: &mut Pty) {
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
-}
-
-#[track_caller]
-fn ends_with(pty: Pty, expected: i32) -> String {
-    let (code, said) = pty.end();
-    assert_eq!(code, expected, "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-    said
-}
-
-/// Waits until something of a session is acknowledged.
-#[track_caller]
-fn wait_until_sealed(world: &World, pty: &mut Pty) {
-    pty.expect("Sealing /");
-    let before = log_length(world);
-    wait_for("something acknowledged", || log_length(world) > before);
-}
 
 /// A root that is a folder on a disk.
 fn root_on(world: &World, disk: &Disk) {
     std::os::unix::fs::symlink(disk.path(), world.root()).unwrap();
+}
+
+#[test]
+fn while_sealing_a_person_sees_what_is_safe_what_is_to_come_and_what_the_lease_leaves() {
+    let world = World::new();
+    let disk = Disk::new(world.path("large"), 300);
+    write_random(&disk.path().join("a"), 160);
+    let (root, sources) = (world.root(), [disk.path().to_path_buf()]);
+    let session = Session::between(world, true, &root, &sources).asks(900_000_000, "both");
+    let mut pty = session.start(24, 120);
+    session.unlock(&mut pty);
+    pty.expect(" durable, ");
+    pty.expect(" to go, ");
+    pty.expect("lease ");
+    ends_with(pty, 0);
 }
 
 #[test]
@@ -47,8 +39,7 @@ fn a_full_target_goes_on_once_there_is_room() {
         write_random(&world.path(&format!("source/{n}")), 8);
     }
     let session = Session::new(world, true);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.expect("no space is left");
     std::fs::remove_file(filler).unwrap();
     pty.choose("What now?", "There is room now: go on");
@@ -64,9 +55,7 @@ fn a_target_that_was_pulled_goes_on_when_it_is_in_again() {
     root_on(&world, &disk);
     write_random(&world.path("source/large"), 160);
     let session = Session::new(world, true);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    wait_until_sealed(&session.world, &mut pty);
+    let mut pty = session.sealing();
     disk.pull();
     pty.expect("What now?");
     disk.plug_in();
@@ -74,9 +63,7 @@ fn a_target_that_was_pulled_goes_on_when_it_is_in_again() {
     session.world.asl().words(["log", "verify"]).run().ok();
     pty.send("\x03");
     mishap("target-pulled").was_said(&ends_with(pty, 130));
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    let said = ends_with(pty, 0);
+    let said = ends_with(session.unlocked(), 0);
     assert!(said.contains("it goes on where it stopped"), "{said}");
     session.prove(&session.world.path("source"));
 }
@@ -96,9 +83,7 @@ fn a_source_that_was_pulled_is_told_and_the_next_one_is_whole() {
     tree::make(&second);
     let (root, sources) = (world.root(), [disk.path().to_path_buf(), second.clone()]);
     let session = Session::between(world, true, &root, &sources);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    wait_until_sealed(&session.world, &mut pty);
+    let mut pty = session.sealing();
     disk.pull();
     pty.choose("What now?", "Go on without it");
     let said = ends_with(pty, 0);
@@ -135,8 +120,7 @@ fn a_source_that_is_missing_costs_no_other() {
         Session::between(world, interactive, &root, &sources)
     };
     let session = make(true);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.choose("What now?", "Leave this source out, go on with the next");
     mishap("source-missing").was_said(&ends_with(pty, 0));
     session.prove(&session.world.path("second"));
@@ -159,8 +143,7 @@ fn a_file_that_cannot_be_read_in_part_leaves_a_hole_and_all_else_whole() {
     disk.spoil("later");
     let (root, sources) = (world.root(), [disk.path().to_path_buf()]);
     let session = Session::between(world, true, &root, &sources);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.choose("What now?", "Go on without it");
     let said = ends_with(pty, 0);
     mishap("read-error").was_said(&said);
@@ -174,54 +157,11 @@ fn a_file_that_cannot_be_read_in_part_leaves_a_hole_and_all_else_whole() {
 }
 
 #[test]
-fn ctrl_c_at_each_question_offers_a_way_on_and_loses_nothing() {
-    let world = World::new();
-    write_random(&world.path("source/a"), 1);
-    let session = Session::new(world, true);
-    let again = "Start again from the first step (another stick, another target)";
-    let mut pty = session.start(24, 80);
-    let questions = [
-        " of the owner's card",
-        "Which host shall be asked for admission",
-        PROMPT,
-    ];
-    // Ctrl-C at the first, then at the second, and so on: each is come to anew.
-    for n in 0..questions.len() {
-        for question in &questions[..n] {
-            pty.expect(question);
-            answer(&session, &mut pty, question);
-        }
-        pty.expect(questions[n]);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        pty.send("\x03");
-        pty.choose("What now?", again);
-    }
-    for question in questions {
-        pty.expect(question);
-        answer(&session, &mut pty, question);
-    }
-    mishap("ctrl-c-at-a-prompt").was_said(&ends_with(pty, 0));
-    session.prove(&session.world.path("source"));
-}
-
-fn answer(session: &Session, pty: &mut Pty, question: &str) {
-    if question == PROMPT {
-        pty.send(&format!("{PASSPHRASE}\r"));
-    } else if question.contains("card") {
-        pty.send(&format!("{}\r", session.world.owner_words()));
-    } else {
-        pty.choose_here("None: work offline");
-    }
-}
-
-#[test]
 fn ctrl_c_while_sealing_goes_on_with_the_same_source() {
     let world = World::offline();
     write_random(&world.path("source/large"), 128);
     let session = Session::new(world, true);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    wait_until_sealed(&session.world, &mut pty);
+    let mut pty = session.sealing();
     pty.send("\x03");
     pty.choose("What now?", "It is put right: try it again");
     mishap("ctrl-c-while-sealing").was_said(&ends_with(pty, 0));
@@ -233,16 +173,12 @@ fn a_console_that_is_lost_ends_the_session_and_the_next_goes_on() {
     let world = World::offline();
     write_random(&world.path("source/large"), 128);
     let session = Session::new(world, true);
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    wait_until_sealed(&session.world, &mut pty);
+    let pty = session.sealing();
     let said = pty.said();
     pty.hang_up();
     mishap("console-lost").was_said(&said);
     session.world.asl().words(["log", "verify"]).run().ok();
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
-    let said = ends_with(pty, 0);
+    let said = ends_with(session.unlocked(), 0);
     assert!(said.contains("it goes on where it stopped"), "{said}");
     session.prove(&session.world.path("source"));
 }
@@ -252,9 +188,7 @@ fn another_console_may_look_and_take_over() {
     let world = World::offline();
     write_random(&world.path("source/large"), 500);
     let session = Session::new(world, true);
-    let mut first = session.start(24, 80);
-    session.unlock(&mut first);
-    wait_until_sealed(&session.world, &mut first);
+    let first = session.sealing();
     let mut second = session.start(24, 80);
     let question = "The session is on another console";
     second.choose(question, "Look at what it says");

@@ -4,7 +4,7 @@
 mod common;
 use common::loops::{tool, Disk};
 use common::pty::Pty;
-use common::session::{mishap, table, Session, PROMPT};
+use common::session::{ends_with, mishap, table, type_passphrase, Session, PROMPT};
 use common::*;
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
@@ -28,8 +28,7 @@ fn goes_on(session: &Session, mut pty: Pty) -> String {
 
 #[track_caller]
 fn ends_well(session: &Session, pty: Pty) -> String {
-    let (code, said) = pty.end();
-    assert_eq!(code, 0, "{said}");
+    let said = ends_with(pty, 0);
     assert!(
         said.contains("signed by this session's device key"),
         "{said}"
@@ -112,8 +111,7 @@ fn three_wrong_passphrases_are_told_and_the_right_one_goes_on() {
         pty.send(&format!("wrong {n}\r"));
     }
     pty.choose("What now?", "It is put right: try it again");
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
+    type_passphrase(&mut pty);
     mishap("wrong-passphrase").was_said(&ends_well(&session, pty));
 }
 
@@ -184,10 +182,8 @@ fn a_dam_that_has_ended_is_told_and_keeps_nobody_from_sealing() {
     // Nobody has proven these keys.
     pty.expect("Seal all the same");
     pty.send("y");
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
-    let (code, said) = pty.end();
-    assert_eq!(code, 0, "{said}");
+    type_passphrase(&mut pty);
+    let said = ends_with(pty, 0);
     mishap("expired-dam").was_said(&said);
     let mut restore = session.world.asl().words(["restore", "--identity"]);
     restore.arg(keys.join("owner.txt"));
@@ -201,8 +197,7 @@ fn a_host_that_does_not_answer_gets_its_request_by_the_stick_and_answers_by_it()
     let mut world = World::new();
     assert_eq!(world.server.take().unwrap().stop(), 0);
     let session = asking(world).asks(900_000_000, "both");
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.choose(
         "The request for home",
         "Write it to the key stick (put the stick in first)",
@@ -218,10 +213,8 @@ fn a_host_that_does_not_answer_gets_its_request_by_the_stick_and_answers_by_it()
         .profile
         .replace("interactive = true", "interactive = false");
     let mut pty = unattended.start(24, 80);
-    pty.expect(PROMPT);
-    pty.send(&format!("{PASSPHRASE}\r"));
-    let (code, later) = pty.end();
-    assert_eq!(code, 0, "{later}");
+    type_passphrase(&mut pty);
+    let later = ends_with(pty, 0);
     assert!(
         later.contains("The key stick brings a decision of home."),
         "{later}"
@@ -248,8 +241,7 @@ fn a_host_with_another_key_is_told_gets_nothing_and_keeps_nothing_from_being_sea
     std::fs::remove_dir_all(world.stick()).unwrap();
     world.bundle("stick", &[&format!("home={address}={}", other.trim())]);
     let session = asking(world).asks(900_000_000, "both");
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.choose("The request for home", "Later: go on without it");
     mishap("host-with-another-key").was_said(&ends_well(&session, pty));
     let there = asl(&session.world.keeper())
@@ -271,8 +263,7 @@ fn a_host_that_takes_the_call_and_says_nothing_keeps_nobody_waiting() {
         &[&format!("home={}={key}", silent.local_addr().unwrap())],
     );
     let session = asking(world).asks(900_000_000, "both");
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     // Every part on the screen, each with its number, until a key is pressed.
     pty.choose(
         "The request for home",
@@ -327,11 +318,9 @@ fn a_lease_that_is_too_small_keeps_what_fits_and_a_larger_one_takes_the_rest() {
     let world = World::new();
     write_random(&world.path("source/a"), 8);
     let session = Session::new(world, true).asks(3_000_000, "both");
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.choose("What now?", "Seal no more: snapshot what is sealed");
-    let (code, said) = pty.end();
-    assert_eq!(code, 0, "{said}");
+    let said = ends_with(pty, 0);
     mishap("lease-too-small").was_said(&said);
     assert!(said.contains("Snapshot snap-000001"), "{said}");
     session.world.verify();
@@ -356,14 +345,9 @@ fn a_lease_that_ends_in_mid_ingest_is_told_and_a_new_one_goes_on() {
     let world = world.served();
     write_random(&world.path("source/a"), 160);
     let session = Session::new(world, true).asks(900_000_000, "both");
-    let mut pty = session.start(24, 80);
-    session.unlock(&mut pty);
+    let mut pty = session.unlocked();
     pty.expect("The host lends");
-    pty.expect("Sealing /");
-    let before = log_length(&session.world);
-    wait_for("something acknowledged", || {
-        log_length(&session.world) > before
-    });
+    session.wait_until_sealed(&mut pty);
     // Held still in mid-work until the lease is over.
     signal(pty.child(), Signal::SIGSTOP);
     std::thread::sleep(std::time::Duration::from_secs(10));

@@ -1,39 +1,13 @@
 //! The first step of a session on an appliance: which disk the domain lives on, and what that disk
-//! cannot do. The real binary on a terminal, real disks, and a machine made to look like one that
-//! was started from our medium, in a mount namespace of its own.
+//! cannot do. The real binary on a terminal, and real disks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+use common::appliance::{appliance, digest, filled, key_stick};
 use common::loops::{tool, Disk};
 use common::pty::Pty;
 use common::*;
-use std::path::Path;
 use std::process::Command;
-
-/// Only these disks are there, and nothing of the machine that runs the tests. What udev notes of
-/// each is noted here.
-const APPLIANCE: &str = r#"
-set -e
-mount -t tmpfs none /run
-mkdir -p /run/archiso/bootmnt /run/udev/data
-mount -t tmpfs none /sys/block
-for disk in $DISKS; do
-	name=${disk#/dev/}
-	ln -s "../devices/virtual/block/$name" "/sys/block/$name"
-	blkid -p -o udev "$disk" | sed 's/^/E:/' >"/run/udev/data/b$(cat "/sys/block/$name/dev")"
-done
-exec "$@"
-"#;
-
-fn appliance(world: &World, disks: &[&Disk]) -> Pty {
-    let names: Vec<&str> = disks.iter().map(|d| d.name()).collect();
-    let mut command = detached("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", APPLIANCE]);
-    command.args(["sh", env!("CARGO_BIN_EXE_asl-host"), "--root"]);
-    command.arg(world.root()).arg("rescue");
-    command.env("DISKS", names.join(" ")).env("TERM", "dumb");
-    Pty::start(command, 50, 200)
-}
 
 /// Ends the session at its next question, so that its disks are let go.
 #[track_caller]
@@ -43,35 +17,6 @@ fn leave(mut pty: Pty, question: &str) {
     pty.send("\x03");
     let (code, said) = pty.end();
     assert!(matches!(code, 1 | 130), "{code}: {said}");
-}
-
-/// A key stick, without the program: a test's own is large.
-fn key_stick(world: &World) -> Disk {
-    let _ = std::fs::remove_file(world.stick().join("asl-keys/asl-host"));
-    let _ = std::fs::remove_file(world.stick().join("asl-host"));
-    filled(world, "ASL-KEYS", &world.stick())
-}
-
-/// A disk with a file system that holds a directory's files.
-fn filled(world: &World, label: &str, from: &Path) -> Disk {
-    let disk = Disk::new(&world.path(&format!("{label}.img")), 48);
-    let from = from.display().to_string();
-    tool(&[
-        "mke2fs",
-        "-q",
-        "-t",
-        "ext4",
-        "-L",
-        label,
-        "-d",
-        &from,
-        disk.name(),
-    ]);
-    disk
-}
-
-fn digest(disk: &Disk) -> blake3::Hash {
-    blake3::hash(&std::fs::read(&disk.device).unwrap())
 }
 
 /// Adds a file to an NTFS disk.

@@ -123,7 +123,12 @@ fn ask<T>(question: &str, interact: impl FnOnce() -> dialoguer::Result<T>) -> Re
     } else {
         interact().map_err(|dialoguer::Error::IO(e)| e)
     };
-    answer.map_err(|e| asked(question, e))
+    answer.map_err(|e| {
+        // A menu hides the cursor, and leaves it hidden where it was interrupted. A terminal that
+        // is gone has none.
+        let _ = console::Term::stderr().show_cursor();
+        asked(question, e)
+    })
 }
 
 fn asked(question: &str, e: std::io::Error) -> Error {

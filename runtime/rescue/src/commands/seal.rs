@@ -96,7 +96,7 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
         (Credentials::None, None)
     };
     let handle = open_handle(&root, &domain, Mode::Write, credentials)?;
-    let screen = Screen::new(out, "sealing", |_| ());
+    let screen = Screen::new(out, "sealing", |_| ()).within(|| handle.lease_left());
     let ingested = seal_tree(
         &handle,
         &args.source,

@@ -1,11 +1,13 @@
 //! The real binary in worlds of its own: keys, a serving host, a stick, a root.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses a part
 
+pub mod appliance;
 pub mod disk;
 pub mod keys;
 pub mod loops;
 pub mod medium;
 pub mod pty;
+pub mod scan;
 pub mod session;
 pub mod tree;
 

@@ -167,7 +167,8 @@ impl Pty {
         super::signal(&self.child, signal);
     }
 
-    /// Waits for the end; gives the exit code and all that was printed.
+    /// Waits for the end; gives the exit code and all that was printed. The terminal is then as it
+    /// was: it echoes, and shows its cursor.
     #[track_caller]
     pub fn end(mut self) -> (i32, String) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -184,6 +185,13 @@ impl Pty {
         };
         // What is still in the terminal is read before it is judged.
         std::thread::sleep(Duration::from_millis(200));
+        let said = self.said();
+        assert!(self.echoes(), "the terminal is left without echo:\n{said}");
+        let last = |sequence| said.rfind(sequence);
+        assert!(
+            last("\x1b[?25l") <= last("\x1b[?25h"),
+            "the terminal is left without a cursor:\n{said}"
+        );
         (status.code().unwrap_or(-1), self.said())
     }
 }

@@ -49,12 +49,37 @@ impl Session {
         Pty::start(rescue(&self.world, &path), rows, columns)
     }
 
+    /// Starts it on an ordinary terminal, and unlocks it.
+    #[track_caller]
+    pub fn unlocked(&self) -> Pty {
+        let mut pty = self.start(24, 80);
+        self.unlock(&mut pty);
+        pty
+    }
+
+    /// Starts, unlocks, and waits until something is acknowledged.
+    #[track_caller]
+    pub fn sealing(&self) -> Pty {
+        let mut pty = self.unlocked();
+        self.wait_until_sealed(&mut pty);
+        pty
+    }
+
+    /// Waits until something of this session is acknowledged.
+    #[track_caller]
+    pub fn wait_until_sealed(&self, pty: &mut Pty) {
+        pty.expect("Sealing /");
+        let before = log_length(&self.world);
+        wait_for("something acknowledged", || {
+            log_length(&self.world) > before
+        });
+    }
+
     /// Compares the card and types the passphrase, as a person does.
     #[track_caller]
     pub fn unlock(&self, pty: &mut Pty) {
         self.world.compare_with_card(pty);
-        pty.expect(PROMPT);
-        pty.send(&format!("{PASSPHRASE}\r"));
+        type_passphrase(pty);
     }
 
     /// Opens, verifies and restores what is on the target, and compares it with the source.
@@ -64,6 +89,23 @@ impl Session {
         self.world.restore("back").run().ok();
         tree::assert_same(source, &self.world.path("back"));
     }
+}
+
+/// Types the passphrase where it is asked for.
+#[track_caller]
+pub fn type_passphrase(pty: &mut Pty) {
+    pty.expect(PROMPT);
+    pty.send(&format!("{PASSPHRASE}\r"));
+}
+
+/// Waits for the end with this exit code; gives all that was said, which is no panic and no secret.
+#[track_caller]
+pub fn ends_with(pty: Pty, expected: i32) -> String {
+    let (code, said) = pty.end();
+    assert_eq!(code, expected, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!said.contains(PASSPHRASE), "a secret was shown:\n{said}");
+    said
 }
 
 /// `rescue` by this profile, with a `/run` of the world's own: the lock there is one a machine, and

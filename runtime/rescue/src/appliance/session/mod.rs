@@ -7,7 +7,7 @@ mod target;
 
 pub use keys::{find_keys, mail_on_stick, MAIL};
 pub use passphrase::find_passphrase;
-pub use sources::{find_sources, say_fit, space, Source};
+pub use sources::{find_sources, say_fit, space, used_of, Source};
 pub use target::find_target;
 
 use super::disks::{Device, Mounted};

@@ -109,6 +109,16 @@ pub fn space(path: &Path) -> Result<(u64, u64)> {
     ))
 }
 
+/// Bytes used in a source; `None` where it is a folder among others.
+///
+/// # Errors
+/// `Io`.
+pub fn used_of(path: &Path) -> Result<Option<u64>> {
+    is_whole(path)
+        .then(|| space(path).map(|(used, _)| used))
+        .transpose()
+}
+
 /// Whether a directory is a whole file system, so that what is used there is what it holds.
 fn is_whole(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -127,13 +137,13 @@ const RATE: u64 = 30_000_000;
 pub fn say_fit<'a>(places: impl Iterator<Item = &'a Place>, target: &Place, ui: Ui) -> Result<()> {
     let mut used = 0u64;
     for place in places {
-        let said = if is_whole(place.path()) {
-            let (bytes, _) = space(place.path())?;
-            used = used.saturating_add(bytes);
-            let minutes = bytes / RATE / 60 + 1;
-            format!("{} used, about {minutes} min at 30 MB/s", size(bytes))
-        } else {
-            "a folder, not measured".to_string()
+        let said = match used_of(place.path())? {
+            Some(bytes) => {
+                used = used.saturating_add(bytes);
+                let minutes = bytes / RATE / 60 + 1;
+                format!("{} used, about {minutes} min at 30 MB/s", size(bytes))
+            }
+            None => "a folder, not measured".to_string(),
         };
         ui.say(&format!("  source  {}  {said}", place.name()));
     }

@@ -146,8 +146,13 @@ fn mount_target(device: &Device, root: &Path, ui: Ui) -> Result<Option<Place>> {
     for said in &words {
         ui.say(&format!("  {said}"));
     }
-    if !words.is_empty() && !ui.confirm("Use it all the same", true)? {
-        return Ok(None);
+    if !words.is_empty() {
+        let answer = ui.confirm("Use it all the same", true);
+        if !matches!(answer, Ok(true)) {
+            // Whoever thinks better of it keeps no folder of ours, unless there was something in it.
+            let _ = std::fs::remove_dir(&folder);
+            return answer.map(|_| None);
+        }
     }
     let shown = disks::bind(&folder, root)?;
     Ok(Some(Place::mounted(device, root, vec![mount, shown])))

@@ -5,7 +5,7 @@ use super::super::session::{space, Place};
 use super::super::ui::Ui;
 use super::super::way::Way;
 use super::admission::Answer;
-use super::seal::Sealed;
+use super::seal::{of_target, Sealed};
 use super::Step;
 use crate::commands::context;
 use crate::out::{size, time, Out};
@@ -38,7 +38,7 @@ pub fn snapshot(
             .snapshot(Some(device), sealed.read_back, sealed.holes)
         {
             Ok(id) => break id,
-            Err(e) => ui.way_on(e, &[Way::Again], out)?,
+            Err(e) => ui.way_on(of_target(e), &[Way::Again], out)?,
         };
     };
     sealed.domain.write_descriptor(&context())?;

@@ -193,7 +193,8 @@ impl Run<'_> {
                     return Ok(true);
                 }
                 Ok(_) => None,
-                Err(e) => Some(e),
+                Err(e) if gone(&place) => Some(e),
+                Err(e) => Some(of_target(e)),
             };
             if let Some(e) = e {
                 let ways: &[Way] = if gone(&place) {
@@ -227,7 +228,10 @@ impl Run<'_> {
 
     fn seal(&self, place: &Place) -> Result<Ingested> {
         let handle = self.handle()?;
-        let screen = Screen::new(self.out, "sealing", |_| self.take_up_answer(handle));
+        let screen = Screen::new(self.out, "sealing", |_| self.take_up_answer(handle))
+            // What cannot be measured is sealed all the same.
+            .of(session::used_of(place.path()).ok().flatten())
+            .within(|| handle.lease_left());
         let sealed = seal_tree(
             handle,
             place.path(),
@@ -276,7 +280,7 @@ impl Run<'_> {
                     self.handle = Some(handle);
                     return Ok(());
                 }
-                Err(e) => self.ui.way_on(e, &[Way::Again], self.out)?,
+                Err(e) => self.ui.way_on(of_target(e), &[Way::Again], self.out)?,
             };
         }
     }
@@ -299,10 +303,15 @@ impl Run<'_> {
         loop {
             match self.handle().and_then(|h| read_back(h, self.out)) {
                 Ok(done) => return Ok(done),
-                Err(e) => match self.ui.way_on(e, &[Way::Again, Way::Without], self.out)? {
-                    Way::Without => return Ok(ReadBack::Skipped),
-                    _ => self.reopen()?,
-                },
+                Err(e) => {
+                    match self
+                        .ui
+                        .way_on(of_target(e), &[Way::Again, Way::Without], self.out)?
+                    {
+                        Way::Without => return Ok(ReadBack::Skipped),
+                        _ => self.reopen()?,
+                    }
+                }
             }
         }
     }
@@ -311,6 +320,16 @@ impl Run<'_> {
 fn closed() -> Error {
     Error::new(Kind::Io, "go on with", "the target", "it is not open")
         .next("attach it again and start from the first step")
+}
+
+/// One sentence for a target that fails, whichever call met it first: what a source does is told as
+/// its problems, so what is left of input and output is the target's.
+pub fn of_target(e: Error) -> Error {
+    if e.kind() != Kind::Io || is_full(&e) {
+        return e;
+    }
+    Error::new(Kind::Io, "go on with", "the target", e)
+        .next("attach it again and try again, or start from the first step with another")
 }
 
 /// Whether the source itself can no longer be looked at.

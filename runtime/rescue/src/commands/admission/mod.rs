@@ -10,6 +10,7 @@ use crate::cli::Admission;
 use crate::out::Out;
 use crate::qr::{draw_request, Code, Room};
 use crate::system;
+use crate::terminal::Keys;
 use crate::unlock::{unlock, Order, RequestTerms};
 use asl_auth::{check_decision, AdmissionResult, Decision, PublicKey};
 use asl_core::{Error, Kind, Result};
@@ -18,6 +19,7 @@ use asl_host::keystick::{HostPin, KeyStick, Signed};
 use asl_net::AdmissionEnvelope;
 use serde_json::json;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -178,6 +180,9 @@ fn show_codes(codes: &[Code], out: Out) -> Result<String> {
 }
 
 fn await_key() -> Result<()> {
+    let stdin = std::io::stdin();
+    // Where this is no terminal no key comes, and the reading below says so.
+    let _keys = Keys::all(stdin.as_fd()).ok();
     crate::out::remark_open("Scan it; then press a key. ");
     let pressed = console::Term::stderr().read_key();
     crate::out::remark("");
