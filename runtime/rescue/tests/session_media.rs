@@ -4,7 +4,8 @@
 
 mod common;
 use common::disk::Disk;
-use common::session::{ends_with, mishap, type_passphrase, Session, PROMPT};
+use common::pty::Pty;
+use common::session::{ends_with, mishap, rescue, type_passphrase, Session, PROMPT};
 use common::*;
 use std::path::PathBuf;
 
@@ -20,11 +21,14 @@ fn while_sealing_a_person_sees_what_is_safe_what_is_to_come_and_what_the_lease_l
     write_random(&disk.path().join("a"), 160);
     let (root, sources) = (world.root(), [disk.path().to_path_buf()]);
     let session = Session::between(world, true, &root, &sources).asks(900_000_000, "both");
-    let mut pty = session.start(24, 120);
+    let profile = session.world.path("profile.toml");
+    std::fs::write(&profile, &session.profile).unwrap();
+    // On a terminal that lines can be drawn on anew.
+    let mut command = rescue(&session.world, &profile);
+    command.env("TERM", "vt220");
+    let mut pty = Pty::start(command, 24, 120);
     session.unlock(&mut pty);
-    pty.expect(" durable, ");
-    pty.expect(" to go, ");
-    pty.expect("lease ");
+    pty.expect(" to go, lease ");
     ends_with(pty, 0);
 }
 

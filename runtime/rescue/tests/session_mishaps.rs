@@ -339,7 +339,7 @@ fn a_lease_that_ends_in_mid_ingest_is_told_and_a_new_one_goes_on() {
     asl(&world.keeper()).words(["init"]).run().ok();
     let policy = world.keeper().join("host/host-policy");
     let text = std::fs::read_to_string(&policy).unwrap();
-    let short = text.replace("max_time = \"30 days\"", "max_time = \"8 seconds\"");
+    let short = text.replace("max_time = \"30 days\"", "max_time = \"20 seconds\"");
     assert_ne!(text, short);
     std::fs::write(&policy, short).unwrap();
     let world = world.served();
@@ -350,7 +350,7 @@ fn a_lease_that_ends_in_mid_ingest_is_told_and_a_new_one_goes_on() {
     session.wait_until_sealed(&mut pty);
     // Held still in mid-work until the lease is over.
     signal(pty.child(), Signal::SIGSTOP);
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    std::thread::sleep(std::time::Duration::from_secs(22));
     signal(pty.child(), Signal::SIGCONT);
     pty.expect("What now?");
     std::fs::write(&policy, text).unwrap();
