@@ -197,6 +197,7 @@ fn left_at_any_question_it_goes_on_where_it_stopped_and_nothing_is_half_done() {
         4..=5 => home.keys().join("dam.cbor").exists(),
         6..=8 => home.keys().join("hosts.toml").exists(),
         9 => !home.keys().join("hosts.toml").exists(),
+        10..=11 => home.keys().join("proven.sig").exists(),
         _ => false,
     };
     for stop_at in 0..road.len() {
@@ -234,8 +235,7 @@ fn left_at_any_question_it_goes_on_where_it_stopped_and_nothing_is_half_done() {
     pty.expect("Found keys in my-keys.");
     pty.expect("They are made.");
     answer(&mut pty, "These hosts can be asked", &Take("Go on"));
-    answer(&mut pty, "The owner's identity file", &Type(""));
-    answer(&mut pty, "Passphrase of the key stick", &Type(PASSPHRASE));
+    pty.expect("It is proven.");
     choose_directory(&mut pty, &stick_text);
     pty.expect("It may be taken out.");
     answer(&mut pty, "Print the owner's secret too", &Press("y"));
