@@ -11,7 +11,7 @@ use asl_auth::{
     DataIdentity, EpochKeys, IndexIdentity, OpenIdentity, Recipient, SealCredential, VerifiedDam,
 };
 use asl_core::{ChunkId, Error, Kind, Result, TrustValue};
-use asl_store::{Part, ReadSeek, Sealer};
+use asl_store::{OpenParts, PageValue, Part, ReadSeek, Sealer, TrustKey};
 use std::ops::Range;
 
 /// An encrypted domain's keys, as far as they were brought.
@@ -118,6 +118,10 @@ impl AgeSealer {
             })
     }
 
+    fn trust(&self, number: u32) -> Result<TrustKey<'_>> {
+        Ok(TrustKey::Keyed(&self.epoch(number)?.keys.mac_key))
+    }
+
     fn sealing_to(&self) -> Result<&Sealing> {
         self.sealing.as_ref().ok_or_else(|| {
             Error::new(
@@ -172,21 +176,28 @@ impl Sealer for AgeSealer {
         open_with(self.identity(part, epoch)?, sealed).map(|mut plain| std::mem::take(&mut *plain))
     }
 
-    fn open_range(
+    fn open_parts<'a>(
         &self,
         part: Part,
         epoch: u32,
-        sealed: &mut dyn ReadSeek,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>> {
-        let mut opened = Opened::new(self.identity(part, epoch)?, sealed)?;
-        opened
-            .read(range)
-            .map(|mut plain| std::mem::take(&mut *plain))
+        sealed: Box<dyn ReadSeek + 'a>,
+    ) -> Result<Box<dyn OpenParts + 'a>> {
+        Ok(Box::new(AgeParts(Opened::new(
+            self.identity(part, epoch)?,
+            sealed,
+        )?)))
     }
 
     fn mac(&self, epoch: u32, plain: &[u8]) -> Result<TrustValue> {
-        Ok(blake3::keyed_hash(&self.epoch(epoch)?.keys.mac_key, plain).into())
+        Ok(self.trust(epoch)?.whole(plain))
+    }
+
+    fn page_mac(&self, epoch: u32, number: u32, page: &[u8]) -> Result<PageValue> {
+        self.trust(epoch)?.page(number, page)
+    }
+
+    fn merge_macs(&self, epoch: u32, pages: &[PageValue]) -> Result<TrustValue> {
+        self.trust(epoch)?.merge(pages)
     }
 
     fn chunk_id(&self, epoch: u32, bytes: &[u8]) -> Result<ChunkId> {
@@ -195,5 +206,20 @@ impl Sealer for AgeSealer {
 
     fn has_shape(&self, _: Part, epoch: u32, sealed: &[u8]) -> bool {
         epoch != 0 && has_shape(sealed)
+    }
+}
+
+/// An age file whose header was unwrapped once.
+struct AgeParts<R>(Opened<R>);
+
+impl<R: ReadSeek> OpenParts for AgeParts<R> {
+    fn plain_len(&self) -> u64 {
+        self.0.plain_len()
+    }
+
+    fn read_range(&mut self, range: Range<u64>) -> Result<Vec<u8>> {
+        self.0
+            .read(range)
+            .map(|mut plain| std::mem::take(&mut *plain))
     }
 }

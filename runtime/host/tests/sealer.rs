@@ -38,9 +38,9 @@ fn the_seal_credential_seals_and_reads_segments_and_opens_no_block() {
     let e = sealer.open(Part::Block, 1, &block).unwrap_err();
     assert_eq!(e.kind(), Kind::Refused);
     assert!(e.why().contains("open identity"), "{e}");
-    let mut cursor = std::io::Cursor::new(block.clone());
+    let cursor = std::io::Cursor::new(block.clone());
     assert_eq!(
-        kind_of(sealer.open_range(Part::Block, 1, &mut cursor, 0..3)),
+        kind_of(sealer.open_parts(Part::Block, 1, Box::new(cursor))),
         Kind::Refused
     );
     // Not even when a block is passed off as a segment.
@@ -48,13 +48,13 @@ fn the_seal_credential_seals_and_reads_segments_and_opens_no_block() {
 
     let reader = opening(&owner);
     assert_eq!(reader.open(Part::Block, 1, &block).unwrap(), b"private");
-    let mut cursor = std::io::Cursor::new(block);
-    assert_eq!(
-        reader
-            .open_range(Part::Block, 1, &mut cursor, 3..7)
-            .unwrap(),
-        b"vate"
-    );
+    let cursor = std::io::Cursor::new(block);
+    let mut parts = reader.open_parts(Part::Block, 1, Box::new(cursor)).unwrap();
+    assert_eq!(parts.plain_len(), 7);
+    for (range, bytes) in [(3..7, &b"vate"[..]), (0..3, b"pri"), (7..7, b"")] {
+        assert_eq!(parts.read_range(range).unwrap(), bytes);
+    }
+    assert_eq!(kind_of(parts.read_range(3..8)), Kind::Invalid);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod record;
 mod sealer;
 mod segment;
 mod store;
+mod trust;
 mod verify;
 mod wire;
 
@@ -38,9 +39,10 @@ pub use history::{history, Past};
 pub use log::{Evidence, Frame, FrameLog, Head, LogForm, Mode, MAX_FRAME};
 pub use manifest::{Manifest, ManifestSegment, ReadBack, SnapshotTerms};
 pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};
-pub use sealer::{Part, PlainSealer, ReadSeek, Sealer};
+pub use sealer::{OpenParts, Part, PlainSealer, ReadSeek, Sealer};
 pub use segment::MAX_SEGMENT;
 pub use store::{Ack, Damage, Put, Store, StoreOptions};
+pub use trust::{PageValue, TrustKey, PAGE};
 pub use verify::{ReadBackReport, VerifyOptions, VerifyReport};
 
 /// The type tag of a root piece.

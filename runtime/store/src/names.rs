@@ -40,6 +40,11 @@ pub(crate) fn segment(number: u32) -> Result<Name> {
     segment_dir(number)?.join("segment")
 }
 
+/// What is derived of a segment.
+pub(crate) fn bloom(number: u32) -> Result<Name> {
+    fixed("index/bloom")?.join(&format!("seg-{number:06}"))
+}
+
 pub(crate) fn sealed_dir(first: u8) -> Result<Name> {
     fixed("store/blocks/sealed")?.join(&format!("{first:02x}"))
 }

@@ -4,6 +4,7 @@
 //! gets sealed bytes. The age form lives in asl-host; [`PlainSealer`] serves plain domains and
 //! tests.
 
+use crate::trust::{PageValue, TrustKey};
 use asl_core::{ChunkId, Error, Kind, Result, TrustValue};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -23,6 +24,32 @@ pub enum Part {
 pub trait ReadSeek: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// Sealed bytes that were opened once, to be read in parts.
+pub trait OpenParts: Send {
+    /// Bytes of the plaintext.
+    fn plain_len(&self) -> u64;
+
+    /// Reads a range of the plaintext, opening only the stream chunks that cover it.
+    ///
+    /// # Errors
+    /// `Damage` where the bytes are not what was sealed, `Invalid` where the plaintext ends before
+    /// the range does; `Io`.
+    fn read_range(&mut self, range: Range<u64>) -> Result<Vec<u8>>;
+}
+
+/// Bytes in memory are open already.
+impl OpenParts for &[u8] {
+    fn plain_len(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_range(&mut self, range: Range<u64>) -> Result<Vec<u8>> {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let bytes = self.get(start..end).map(<[u8]>::to_vec);
+        bytes.ok_or_else(|| Error::new(Kind::Invalid, "open", "plain bytes", "they end too early"))
+    }
+}
 
 /// Seals, opens and authenticates for one domain.
 ///
@@ -45,17 +72,16 @@ pub trait Sealer: Send + Sync {
     /// are not what was sealed.
     fn open(&self, part: Part, epoch: u32, sealed: &[u8]) -> Result<Vec<u8>>;
 
-    /// Opens the given range of the plaintext, reading only the stream chunks that cover it.
+    /// Opens sealed bytes for reading parts of them; only their header and end are read at once.
     ///
     /// # Errors
-    /// As [`Sealer::open`]; `Damage` too where the plaintext ends before the range does.
-    fn open_range(
+    /// As [`Sealer::open`].
+    fn open_parts<'a>(
         &self,
         part: Part,
         epoch: u32,
-        sealed: &mut dyn ReadSeek,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>>;
+        sealed: Box<dyn ReadSeek + 'a>,
+    ) -> Result<Box<dyn OpenParts + 'a>>;
 
     /// The trust value of a plaintext: BLAKE3 under the epoch's MAC key; in the plain form BLAKE3
     /// derive-key `asl.plain-trust/1`, which anybody can compute.
@@ -63,6 +89,19 @@ pub trait Sealer: Send + Sync {
     /// # Errors
     /// `Refused` where the epoch's keys are not at hand.
     fn mac(&self, epoch: u32, plain: &[u8]) -> Result<TrustValue>;
+
+    /// The value of one page of a plaintext that has several, by [`TrustKey::page`].
+    ///
+    /// # Errors
+    /// `Refused` where the epoch's keys are not at hand.
+    fn page_mac(&self, epoch: u32, number: u32, page: &[u8]) -> Result<PageValue>;
+
+    /// The trust value of the plaintext that has these pages, by [`TrustKey::merge`]: the same that
+    /// [`Sealer::mac`] gives of all of it.
+    ///
+    /// # Errors
+    /// `Refused` where the epoch's keys are not at hand.
+    fn merge_macs(&self, epoch: u32, pages: &[PageValue]) -> Result<TrustValue>;
 
     /// The id of a piece: BLAKE3 under the epoch's chunk-id key; unkeyed in the plain form.
     ///
@@ -92,6 +131,35 @@ fn only_plain(epoch: u32) -> Result<()> {
     .next("bring the owner's open identity"))
 }
 
+struct PlainParts<'a> {
+    sealed: Box<dyn ReadSeek + 'a>,
+    length: u64,
+}
+
+impl OpenParts for PlainParts<'_> {
+    fn plain_len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_range(&mut self, range: Range<u64>) -> Result<Vec<u8>> {
+        let wanted = range.end.checked_sub(range.start);
+        let wanted = wanted.filter(|_| range.end <= self.length).ok_or_else(|| {
+            Error::new(Kind::Invalid, "open", "plain bytes", "they end too early")
+        })?;
+        // Not more than there is, so the room asked for is bounded by the medium.
+        let mut plain = vec![0; wanted as usize];
+        self.sealed
+            .seek(SeekFrom::Start(range.start))
+            .and_then(|_| self.sealed.read_exact(&mut plain))
+            .map_err(unread)?;
+        Ok(plain)
+    }
+}
+
+fn unread(e: std::io::Error) -> Error {
+    Error::new(Kind::Damage, "open", "plain bytes", e)
+}
+
 impl Sealer for PlainSealer {
     fn epoch(&self) -> u32 {
         0
@@ -106,33 +174,30 @@ impl Sealer for PlainSealer {
         Ok(sealed.to_vec())
     }
 
-    fn open_range(
+    fn open_parts<'a>(
         &self,
         _: Part,
         epoch: u32,
-        sealed: &mut dyn ReadSeek,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>> {
+        mut sealed: Box<dyn ReadSeek + 'a>,
+    ) -> Result<Box<dyn OpenParts + 'a>> {
         only_plain(epoch)?;
-        let short = |e: std::io::Error| Error::new(Kind::Damage, "open", "plain bytes", e);
-        let length = range.end.saturating_sub(range.start);
-        let mut plain = Vec::new();
-        sealed.seek(SeekFrom::Start(range.start)).map_err(short)?;
-        sealed.take(length).read_to_end(&mut plain).map_err(short)?;
-        if plain.len() as u64 != length {
-            return Err(Error::new(
-                Kind::Damage,
-                "open",
-                "plain bytes",
-                "they end too early",
-            ));
-        }
-        Ok(plain)
+        let length = sealed.seek(SeekFrom::End(0)).map_err(unread)?;
+        Ok(Box::new(PlainParts { sealed, length }))
     }
 
     fn mac(&self, epoch: u32, plain: &[u8]) -> Result<TrustValue> {
         only_plain(epoch)?;
-        Ok(blake3::derive_key("asl.plain-trust/1", plain).into())
+        Ok(TrustKey::Plain.whole(plain))
+    }
+
+    fn page_mac(&self, epoch: u32, number: u32, page: &[u8]) -> Result<PageValue> {
+        only_plain(epoch)?;
+        TrustKey::Plain.page(number, page)
+    }
+
+    fn merge_macs(&self, epoch: u32, pages: &[PageValue]) -> Result<TrustValue> {
+        only_plain(epoch)?;
+        TrustKey::Plain.merge(pages)
     }
 
     fn chunk_id(&self, epoch: u32, bytes: &[u8]) -> Result<ChunkId> {

@@ -10,8 +10,8 @@ use asl_core::{BlockId, ChunkId, Result};
 const WHAT: &str = "index segment";
 const MAGIC: &[u8; 8] = b"ASLSEGMT";
 const VERSION: u16 = 1;
-/// Bytes of the clear header.
-const HEADER: usize = 16;
+/// Bytes of the clear header, and of the body's.
+pub(crate) const HEADER: usize = 16;
 /// Bytes of an entry in the body.
 pub(crate) const ENTRY_ROW: usize = 56;
 
@@ -116,7 +116,11 @@ impl Segment {
     }
 }
 
-fn read_entry(row: &[u8], blocks: usize) -> Result<Entry> {
+/// Reads an entry of a segment that lists so many blocks.
+///
+/// # Errors
+/// `Invalid` where it is in another spelling, or names none of them.
+pub(crate) fn read_entry(row: &[u8], blocks: usize) -> Result<Entry> {
     let mut r = Reader::new(WHAT, row);
     let id = ChunkId::from(r.array::<32>()?);
     let block = r.u32()?;

@@ -3,6 +3,7 @@
 
 use super::{Ack, Due, Store, Writer};
 use crate::block::Located;
+use crate::index::Paged;
 use crate::ledger;
 use crate::log::{Frame, Head};
 use crate::names;
@@ -34,7 +35,7 @@ const FRAME_BLOCKS: usize = 40_000;
 struct Plan {
     records: Vec<Record>,
     relies: Vec<BlockId>,
-    segment: Option<Segment>,
+    segment: Option<Paged>,
 }
 
 impl Store {
@@ -186,7 +187,7 @@ impl Store {
         let mut head = writer.log.head();
         for plan in plans {
             head = self.append_frame(writer, &plan.records, plan.relies)?;
-            if let Some(segment) = &plan.segment {
+            if let Some(segment) = plan.segment {
                 let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
                 index.add(segment);
             }
@@ -216,25 +217,30 @@ impl Store {
             rest = more;
             let of = part.iter().map(|b| (b.id, b.pieces.as_slice()));
             let segment = Segment::of(epoch, of)?;
-            let record = self.put_segment(writer, &segment, part)?;
+            let mut sizes: Vec<(BlockId, u64)> = part.iter().map(|b| (b.id, b.size)).collect();
+            sizes.sort_unstable();
+            sizes.dedup();
+            let paged = self.put_segment(writer, epoch, &segment.encode()?, sizes)?;
+            let record = Record::SealSegment(paged.sealed().clone());
             plans.push(Plan {
-                segment: Some(segment),
+                segment: Some(paged),
                 ..Plan::of(vec![record])
             });
         }
         Ok(plans)
     }
 
+    /// Writes a segment with this body, and reads back of it what the index needs.
     fn put_segment(
         &self,
         writer: &mut Writer,
-        segment: &Segment,
-        blocks: &[SealedBlock],
-    ) -> Result<Record> {
+        epoch: u32,
+        plain: &[u8],
+        blocks: Vec<(BlockId, u64)>,
+    ) -> Result<Paged> {
         let sealer = self.sealer()?;
-        let plain = segment.encode()?;
-        let trust = sealer.mac(segment.epoch, &plain)?;
-        let file = segment::file(segment.epoch, &sealer.seal(Part::Segment, &plain)?);
+        let trust = sealer.mac(epoch, plain)?;
+        let file = segment::file(epoch, &sealer.seal(Part::Segment, plain)?);
         let number = loop {
             let number = writer.next_segment;
             self.backend.create_dirs(&[names::segment_dir(number)?])?;
@@ -255,17 +261,16 @@ impl Store {
                 break number;
             }
         };
-        let mut sizes: Vec<(BlockId, u64)> = blocks.iter().map(|b| (b.id, b.size)).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        Ok(Record::SealSegment(SealedSegment {
+        let sealed = SealedSegment {
             number,
-            epoch: segment.epoch,
+            epoch,
             trust,
             file: Digest::of(&file),
             bytes: file.len() as u64,
-            blocks: sizes,
-        }))
+            blocks,
+        };
+        drop(file);
+        Paged::open(&self.backend, sealer, &sealed, true)
     }
 
     /// Writes the block set of a root that is being finished.

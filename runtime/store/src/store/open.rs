@@ -3,7 +3,7 @@
 use super::{Damage, Due, Front, Store, Writer};
 use crate::checkpoint;
 use crate::current::Current;
-use crate::index::Index;
+use crate::index::{Index, Paged};
 use crate::ledger::{self, Ledger};
 use crate::log::{Evidence, FrameLog, Head, LogForm, Mode};
 use crate::manifest::Manifest;
@@ -159,7 +159,7 @@ impl Store {
             ledger.add(missing, current.head.commit)?;
         }
         let index = match &options.sealer {
-            Some(sealer) => load(&*backend, &**sealer, &current, &mut damage)?,
+            Some(sealer) => load(&backend, sealer, &current, mode, &mut damage)?,
             None => Index::default(),
         };
         let pipeline = match (&options.sealer, mode) {
@@ -237,17 +237,18 @@ pub(crate) fn read_whole(backend: &dyn Backend, name: &Name, limit: u64) -> Resu
     Ok(bytes)
 }
 
-/// Loads what can be trusted of the segments; a damaged one is told and not believed.
+/// Opens the segments that can be trusted; a damaged one is told and not believed.
 fn load(
-    backend: &dyn Backend,
-    sealer: &dyn Sealer,
+    backend: &Arc<dyn Backend>,
+    sealer: &Arc<dyn Sealer>,
     current: &Current,
+    mode: Mode,
     damage: &mut Vec<Damage>,
 ) -> Result<Index> {
     let mut index = Index::default();
     for sealed in current.segments.values() {
-        match read_segment(backend, sealer, sealed) {
-            Ok(segment) => index.add(&segment),
+        match Paged::open(backend, sealer, sealed, mode == Mode::Write) {
+            Ok(segment) => index.add(segment),
             // Another epoch's segment: its pieces are not known to this credential.
             Err(e) if e.kind() == Kind::Refused => {}
             Err(e) if e.kind() == Kind::Io || e.kind() == Kind::Interrupted => return Err(e),

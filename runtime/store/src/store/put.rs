@@ -106,9 +106,9 @@ impl Store {
     pub(super) fn home_of(&self, id: &ChunkId) -> Result<Option<(Home, Located)>> {
         let found = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.find(id)
+            index.find(id)?
         };
-        for (home, at) in found {
+        for (home, at) in found.all {
             if self.is_here(&home.id)? {
                 return Ok(Some((home, at)));
             }

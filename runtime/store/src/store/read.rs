@@ -25,16 +25,14 @@ impl Store {
         self.sealer()?;
         let found = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.find(id)
+            index.find(id)?
         };
-        let mut error = Error::new(
-            Kind::NotFound,
-            "read",
-            format!("piece {id}"),
-            "no commit here names it",
-        );
+        let mut error = found.damage.unwrap_or_else(|| {
+            let piece = format!("piece {id}");
+            Error::new(Kind::NotFound, "read", piece, "no commit here names it")
+        });
         let mut first = true;
-        for (home, at) in found {
+        for (home, at) in found.all {
             match self.read_from(&home, &at) {
                 Ok(bytes) => return Ok(bytes),
                 Err(e) if std::mem::take(&mut first) => error = e,
@@ -83,12 +81,13 @@ impl Store {
         if let Some(plain) = self.extents().get(&key) {
             return Ok(plain);
         }
-        let mut sealed = BlockReader::new(&*self.backend, name, size);
+        let sealed = Box::new(BlockReader::new(&*self.backend, name, size));
         let start = u64::from(at.offset);
         let range = start..start + u64::from(at.stored);
         let stored = self
             .sealer()?
-            .open_range(Part::Block, home.epoch, &mut sealed, range)?;
+            .open_parts(Part::Block, home.epoch, sealed)?
+            .read_range(range)?;
         let plain = Arc::new(unpack(stored, at.codec)?);
         self.extents().keep(key, Arc::clone(&plain));
         Ok(plain)

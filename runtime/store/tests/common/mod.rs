@@ -4,11 +4,13 @@
 use asl_backend::{Backend, Durability, LogPosition, Name, Space, WriterLock};
 use asl_core::{ChunkId, Error, Kind, Result, TrustValue, TypeTag};
 use asl_store::{
-    Mode, Part, PlainSealer, ReadBack, ReadSeek, Sealer, SnapshotTerms, Store, StoreOptions,
+    Mode, OpenParts, PageValue, Part, PlainSealer, ReadBack, ReadSeek, Sealer, SnapshotTerms,
+    Store, StoreOptions, TrustKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 #[derive(Default)]
@@ -21,6 +23,8 @@ pub struct Memory {
     pub room: Mutex<Option<u64>>,
     /// Calls of barrier that fail from now on.
     pub barrier_fails: Mutex<bool>,
+    /// Bytes that `get` has answered.
+    pub read: AtomicU64,
 }
 
 impl Memory {
@@ -110,7 +114,9 @@ impl Backend for Memory {
         let objects = self.objects();
         let bytes = objects.get(name.as_str()).ok_or_else(|| missing(name))?;
         let end = (range.end as usize).min(bytes.len());
-        Ok(bytes[(range.start as usize).min(end)..end].to_vec())
+        let part = bytes[(range.start as usize).min(end)..end].to_vec();
+        self.read.fetch_add(part.len() as u64, Ordering::SeqCst);
+        Ok(part)
     }
     fn size(&self, name: &Name) -> Result<u64> {
         let objects = self.objects();
@@ -226,23 +232,25 @@ impl Sealer for ToySealer {
             None => Err(Error::new(Kind::Damage, "open", "a part", "not sealed")),
         }
     }
-    fn open_range(
+    fn open_parts<'a>(
         &self,
         part: Part,
         epoch: u32,
-        sealed: &mut dyn ReadSeek,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>> {
+        mut sealed: Box<dyn ReadSeek + 'a>,
+    ) -> Result<Box<dyn OpenParts + 'a>> {
         let mut all = Vec::new();
         sealed.read_to_end(&mut all).unwrap();
         let plain = self.open(part, epoch, &all)?;
-        plain
-            .get(range.start as usize..range.end as usize)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| Error::new(Kind::Damage, "open", "a part", "too short"))
+        PlainSealer.open_parts(part, 0, Box::new(std::io::Cursor::new(plain)))
     }
     fn mac(&self, epoch: u32, plain: &[u8]) -> Result<TrustValue> {
         Ok(blake3::keyed_hash(&self.key(epoch), plain).into())
+    }
+    fn page_mac(&self, epoch: u32, number: u32, page: &[u8]) -> Result<PageValue> {
+        TrustKey::Keyed(&self.key(epoch)).page(number, page)
+    }
+    fn merge_macs(&self, epoch: u32, pages: &[PageValue]) -> Result<TrustValue> {
+        TrustKey::Keyed(&self.key(epoch)).merge(pages)
     }
     fn chunk_id(&self, epoch: u32, bytes: &[u8]) -> Result<ChunkId> {
         Ok(blake3::keyed_hash(&self.key(epoch + 1000), bytes).into())
