@@ -17,6 +17,7 @@ stage_table() {
 		checks      5 the demo's checks fail when they should; write-usb erases what was meant
 		static     20 the static binary: static, unwinds, runs in an empty root
 		reader      5 other people's tools read, check and bring back a domain
+		bench       5 scripts/bench at its smallest: what is wrong does not count, nothing is left behind
 		remaster   10 the remaster's promises and refusals, on small ISOs in the official layout
 		image      15 the bootable ISO
 		boots      20 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
@@ -84,6 +85,7 @@ stage_checks() {
 }
 stage_static() { scripts/build; }
 stage_reader() { scripts/tests/reader; }
+stage_bench() { scripts/tests/bench; }
 stage_remaster() { install_needs "$top/image/needs" && image/test-remaster; }
 stage_image() { scripts/image; }
 stage_boots() { scripts/qemu-matrix --only 3,7; }

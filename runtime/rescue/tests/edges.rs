@@ -45,6 +45,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // No floor of ours: a part of the base image, which knows nothing of us, and we nothing of it.
     ("asl-base-init", &[]),
+    // The judge of scripts/bench: it measures from outside, and opens a stick's secrets.
+    ("asl-bench", &["asl-auth"]),
 ];
 
 /// Crates of others that belong on one floor alone: async inside asl-net, terminal in asl-rescue.
