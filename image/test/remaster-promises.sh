@@ -120,7 +120,7 @@ new_label() {
 	[ "$(label_of "$temp/labelled.iso")" = RESCUE_ASL ]
 	unpack "$temp/labelled.iso" "$temp/o"
 	fails grep -r RESCUE1200 "$temp/o/boot" "$temp/o/sysresccd/boot" "$temp/o/isolinux/isolinux.cfg"
-	[ "$(grep -rh 'archisolabel=RESCUE_ASL' "$temp/o/boot" "$temp/o/sysresccd/boot" | wc -l)" -eq 9 ]
+	[ "$(grep -rh 'archisolabel=RESCUE_ASL' "$temp/o/boot" "$temp/o/sysresccd/boot" | wc -l)" -eq 10 ]
 	diff <(boot_records "$temp/in.iso") <(boot_records "$temp/labelled.iso")
 	provenance_holds "$temp/o"
 	remaster "$temp/labelled.iso" "$temp/labelled-again.iso"
