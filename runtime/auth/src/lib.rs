@@ -17,6 +17,7 @@ pub mod locked;
 pub mod policy;
 pub mod sealing;
 pub mod secrets;
+mod stream;
 
 pub use admission::{admit, check_decision, AdmitInput, DomainState};
 pub use document::{

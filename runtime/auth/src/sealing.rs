@@ -3,9 +3,11 @@
 //! Whole, or in ranges that cost no more than the 64 KiB chunks they cover.
 
 use crate::identity::Recipient;
+use crate::stream::{Stream, Witness, CHUNK, SALT, TAG};
 use age::DecryptError;
 use asl_core::{Error, Kind, Result};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::cell::OnceCell;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -31,15 +33,25 @@ pub trait Opens {
 /// # Errors
 /// `Invalid` for no recipients.
 pub fn seal_to(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>> {
-    let file = age::Encryptor::with_recipients(recipients.iter().map(Recipient::as_age))
-        .map_err(|e| Error::new(Kind::Invalid, "seal", "age file", e))?;
+    let failed = |why| Error::new(Kind::Io, "seal", "age file", why);
     let room = plain.len() + plain.len() / 4000 + 512 * (recipients.len() + 2);
-    let write = || -> std::io::Result<Vec<u8>> {
-        let mut out = file.wrap_output(Vec::with_capacity(room))?;
-        out.write_all(plain)?;
-        out.finish()
-    };
-    write().map_err(|e| Error::new(Kind::Io, "seal", "age file", e))
+    let mut out = Vec::with_capacity(room);
+    let seen = OnceCell::new();
+    let witnesses: Vec<_> = recipients
+        .iter()
+        .map(|r| Witness::new(r.as_age(), &seen))
+        .collect();
+    age::Encryptor::with_recipients(witnesses.iter().map(|w| w as &dyn age::Recipient))
+        .map_err(|e| Error::new(Kind::Invalid, "seal", "age file", e))?
+        .wrap_output(&mut out)
+        .map_err(|e| Error::new(Kind::Io, "seal", "age file", e))?;
+    // The header and the salt are written; age's own stream, not yet begun, is let go.
+    let salt = out.last_chunk::<SALT>();
+    let stream = seen.get().zip(salt).and_then(|(k, s)| Stream::new(k, s));
+    stream
+        .and_then(|stream| stream.seal(plain, &mut out))
+        .ok_or_else(|| failed("the cipher refused"))?;
+    Ok(out)
 }
 
 /// Opens a whole age file.
@@ -48,20 +60,18 @@ pub fn seal_to(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>> {
 /// `Refused` where this identity is not among its recipients; `Damage` where it is not what was
 /// sealed.
 pub fn open_with(identity: &dyn Opens, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    if !age_header_fits(sealed) {
-        return Err(damage("not an age file"));
-    }
-    let file = age::Decryptor::new_buffered(sealed).map_err(|_| damage("not an age file"))?;
-    let stream = file
-        .decrypt(identity.identities().into_iter())
-        .map_err(|e| not_opened(identity, e))?;
-    read_to_end(stream, sealed.len()).map_err(|_| damage("its contents were altered or cut"))
+    let mut opened = Opened::new(identity, Cursor::new(sealed))?;
+    opened.read(0..opened.plain_len())
 }
 
 /// An age file that was opened for reading parts of it.
 pub struct Opened<R> {
-    stream: age::stream::StreamReader<R>,
+    sealed: R,
+    stream: Stream,
+    /// Where the first chunk begins.
+    begin: u64,
     len: u64,
+    chunk: Zeroizing<Vec<u8>>,
 }
 
 impl<R: ReadSeek> Opened<R> {
@@ -70,19 +80,21 @@ impl<R: ReadSeek> Opened<R> {
     /// # Errors
     /// As [`open_with`]; `Io` where the reader fails.
     pub fn new(identity: &dyn Opens, mut sealed: R) -> Result<Opened<R>> {
-        let mut head = Vec::new();
-        let read = Read::take(&mut sealed, MAX_HEADER as u64).read_to_end(&mut head);
-        read.and_then(|_| sealed.rewind()).map_err(io)?;
-        if !age_header_fits(&head) {
-            return Err(damage("not an age file"));
-        }
-        let file = age::Decryptor::new(sealed).map_err(|_| damage("not an age file"))?;
-        let mut stream = file
-            .decrypt(identity.identities().into_iter())
-            .map_err(|e| not_opened(identity, e))?;
-        // Checks the last chunk as the last: a cut file is found here.
-        let len = stream.seek(SeekFrom::End(0)).map_err(read_error)?;
-        Ok(Opened { stream, len })
+        let (stream, begin) = unwrap(identity, &mut sealed)?;
+        let end = sealed.seek(SeekFrom::End(0)).map_err(io)?;
+        let payload = end.saturating_sub(begin);
+        let chunks = payload.div_ceil((CHUNK + TAG) as u64);
+        let len = payload.checked_sub(chunks * TAG as u64);
+        let mut opened = Opened {
+            sealed,
+            stream,
+            begin,
+            len: len.filter(|_| chunks > 0).ok_or_else(cut)?,
+            chunk: Zeroizing::new(Vec::with_capacity(CHUNK + TAG)),
+        };
+        // Opens the last chunk as the last: a cut file is found here.
+        opened.chunk(chunks - 1)?;
+        Ok(opened)
     }
 
     /// Bytes of plaintext.
@@ -108,16 +120,71 @@ impl<R: ReadSeek> Opened<R> {
             return Err(past());
         }
         let want = range.end.checked_sub(range.start).ok_or_else(past)?;
-        let mut plain = Zeroizing::new(vec![0; usize::try_from(want).map_err(|_| past())?]);
-        // age's reader must not be moved to or past the end of its data and read there.
-        if want > 0 {
-            self.stream
-                .seek(SeekFrom::Start(range.start))
-                .and_then(|_| self.stream.read_exact(&mut plain))
-                .map_err(read_error)?;
+        // Room for all of it at once: a growing buffer would leave copies behind.
+        let want = usize::try_from(want).map_err(|_| past())?;
+        let mut plain = Zeroizing::new(Vec::with_capacity(want));
+        let mut skip = usize::try_from(range.start % CHUNK as u64).unwrap_or_default();
+        let mut n = range.start / CHUNK as u64;
+        while plain.len() < want {
+            let chunk = self.chunk(n)?.get(skip..).unwrap_or_default();
+            let part = chunk.get(..want - plain.len()).unwrap_or(chunk);
+            if part.is_empty() {
+                return Err(cut());
+            }
+            plain.extend_from_slice(part);
+            (n, skip) = (n + 1, 0);
         }
         Ok(plain)
     }
+
+    /// Reads and opens one chunk.
+    fn chunk(&mut self, n: u64) -> Result<&[u8]> {
+        let begin = n.saturating_mul(CHUNK as u64);
+        let left = self.len.saturating_sub(begin);
+        let plain = left.min(CHUNK as u64);
+        let at = self.begin + n.saturating_mul((CHUNK + TAG) as u64);
+        self.chunk.clear();
+        self.sealed.seek(SeekFrom::Start(at)).map_err(io)?;
+        let wanted = plain + TAG as u64;
+        let got = Read::take(&mut self.sealed, wanted).read_to_end(&mut self.chunk);
+        if got.map_err(io)? as u64 != wanted {
+            return Err(cut());
+        }
+        let last = left <= CHUNK as u64;
+        let opened = self.stream.open(n, last, &mut self.chunk);
+        opened.map(|plain| &*plain).ok_or_else(cut)
+    }
+}
+
+/// Unwraps a file's header; answers the key of its payload, and where that begins.
+fn unwrap(identity: &dyn Opens, sealed: &mut dyn ReadSeek) -> Result<(Stream, u64)> {
+    let mut head = Vec::new();
+    let most = (MAX_HEADER + SALT) as u64;
+    sealed.rewind().map_err(io)?;
+    let read = Read::take(sealed, most).read_to_end(&mut head);
+    read.map_err(io)?;
+    if !age_header_fits(&head) {
+        return Err(damage("not an age file"));
+    }
+    let mut rest = head.as_slice();
+    let file = age::Decryptor::new_buffered(&mut rest).map_err(|_| damage("not an age file"))?;
+    let seen = OnceCell::new();
+    let identities = identity.identities();
+    let witnesses: Vec<_> = identities
+        .into_iter()
+        .map(|i| Witness::new(i, &seen))
+        .collect();
+    // What age makes of the payload is let go: the header's seal is checked by then.
+    drop(
+        file.decrypt(witnesses.iter().map(|w| w as &dyn age::Identity))
+            .map_err(|e| not_opened(identity, e))?,
+    );
+    let begin = head.len() - rest.len();
+    let salt = begin.checked_sub(SALT).and_then(|at| head.get(at..begin));
+    let stream = seen.get().zip(salt).and_then(|(k, s)| Stream::new(k, s));
+    stream
+        .map(|stream| (stream, begin as u64))
+        .ok_or_else(|| damage("its header was altered"))
 }
 
 /// Opens a range of a sealed file's plaintext.
@@ -181,12 +248,8 @@ fn io(e: std::io::Error) -> Error {
     Error::new(Kind::Io, "read", "age file", e)
 }
 
-fn read_error(e: std::io::Error) -> Error {
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-    match e.kind() {
-        InvalidData | UnexpectedEof => damage("its contents were altered or cut"),
-        _ => io(e),
-    }
+fn cut() -> Error {
+    damage("its contents were altered or cut")
 }
 
 fn not_opened(identity: &dyn Opens, e: DecryptError) -> Error {

@@ -119,6 +119,25 @@ fn an_identity_of_two_keys_is_not_taken_for_an_epochs() {
     );
 }
 
+/// The bulk goes through ring, not through age's own stream: each must read what the other wrote.
+#[test]
+fn what_is_sealed_here_age_itself_opens_and_the_other_way_round() {
+    let id = DataIdentity::generate();
+    let key: age::x25519::Identity = id.to_text().parse().unwrap();
+    for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7] {
+        let plain = pattern(len);
+        let sealed = seal_to(&[id.recipient()], &plain).unwrap();
+        let file = age::Decryptor::new(&sealed[..]).unwrap();
+        let mut stream = file.decrypt(std::iter::once(&key as _)).unwrap();
+        let mut opened = Vec::new();
+        stream.read_to_end(&mut opened).unwrap();
+        assert!(opened == plain, "{len}");
+
+        let sealed = age::encrypt(&key.to_public(), &plain).unwrap();
+        assert!(**open_with(&id, &sealed).unwrap() == plain, "{len}");
+    }
+}
+
 #[test]
 fn a_range_is_read_right_wherever_it_lies() {
     let id = DataIdentity::generate();
