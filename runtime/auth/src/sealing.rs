@@ -33,9 +33,19 @@ pub trait Opens {
 /// # Errors
 /// `Invalid` for no recipients.
 pub fn seal_to(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    seal_into(recipients, plain, &mut out)?;
+    Ok(out)
+}
+
+/// The same into a buffer that was used before, in place of what it held.
+///
+/// # Errors
+/// As [`seal_to`].
+pub fn seal_into(recipients: &[Recipient], plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let failed = |why| Error::new(Kind::Io, "seal", "age file", why);
-    let room = plain.len() + plain.len() / 4000 + 512 * (recipients.len() + 2);
-    let mut out = Vec::with_capacity(room);
+    out.clear();
+    out.reserve(plain.len() + plain.len() / 4000 + 512 * (recipients.len() + 2));
     let seen = OnceCell::new();
     let witnesses: Vec<_> = recipients
         .iter()
@@ -43,15 +53,14 @@ pub fn seal_to(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>> {
         .collect();
     age::Encryptor::with_recipients(witnesses.iter().map(|w| w as &dyn age::Recipient))
         .map_err(|e| Error::new(Kind::Invalid, "seal", "age file", e))?
-        .wrap_output(&mut out)
+        .wrap_output(&mut *out)
         .map_err(|e| Error::new(Kind::Io, "seal", "age file", e))?;
     // The header and the salt are written; age's own stream, not yet begun, is let go.
     let salt = out.last_chunk::<SALT>();
     let stream = seen.get().zip(salt).and_then(|(k, s)| Stream::new(k, s));
     stream
-        .and_then(|stream| stream.seal(plain, &mut out))
-        .ok_or_else(|| failed("the cipher refused"))?;
-    Ok(out)
+        .and_then(|stream| stream.seal(plain, out))
+        .ok_or_else(|| failed("the cipher refused"))
 }
 
 /// Opens a whole age file.

@@ -7,7 +7,8 @@ use asl_backend::files;
 use asl_core::canon::Limits;
 use asl_core::{Fields, Kind, LogSeq, MapBuilder, Result};
 use asl_store::Head;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A head as `host/heads/` keeps it.
 const KIND: &str = "asl.known-head/1";
@@ -38,4 +39,19 @@ pub(crate) fn write(path: &Path, head: &Head) -> Result<()> {
         .put(4, head.stored_bytes)
         .encode();
     files::replace(path, &bytes, 0o600)
+}
+
+/// The place of one log's head, which never goes back while it is open.
+pub(crate) struct HeadFile(Mutex<PathBuf>);
+
+impl HeadFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        HeadFile(Mutex::new(path))
+    }
+
+    /// Keeps the head that `now` tells; of two that do so at once, the later head stays.
+    pub(crate) fn keep(&self, now: impl FnOnce() -> Head) -> Result<()> {
+        let path = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&path, &now())
+    }
 }

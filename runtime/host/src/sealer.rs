@@ -6,7 +6,7 @@
 
 use crate::keystick::EpochFiles;
 use asl_auth::epoch::{open_epoch, open_keys};
-use asl_auth::sealing::{has_shape, open_with, seal_to, Opened, Opens};
+use asl_auth::sealing::{self, has_shape, open_with, Opened, Opens};
 use asl_auth::{
     DataIdentity, EpochKeys, IndexIdentity, OpenIdentity, Recipient, SealCredential, VerifiedDam,
 };
@@ -165,10 +165,16 @@ impl Sealer for AgeSealer {
     }
 
     fn seal(&self, part: Part, plain: &[u8]) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.seal_into(part, plain, &mut out)?;
+        Ok(out)
+    }
+
+    fn seal_into(&self, part: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let to = self.sealing_to()?;
         match part {
-            Part::Block => seal_to(&to.block, plain),
-            Part::Segment | Part::Working => seal_to(&to.segment, plain),
+            Part::Block => sealing::seal_into(&to.block, plain, out),
+            Part::Segment | Part::Working => sealing::seal_into(&to.segment, plain, out),
         }
     }
 

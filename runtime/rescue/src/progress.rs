@@ -5,10 +5,12 @@ use crate::system;
 use asl_ingest::{Acknowledged, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Redraws a second: a serial line at 115200 baud has little room.
 const HERTZ: u8 = 2;
+/// The bar gets new words no sooner than this.
+const REDRAW: Duration = Duration::from_millis(100);
 
 /// A bar for work of unknown size, and a watch over an ingest or a restore.
 pub struct Screen<'a> {
@@ -18,6 +20,8 @@ pub struct Screen<'a> {
     expected: Option<u64>,
     /// Asked at every acknowledgement: what a lease leaves, where one counts here.
     lease_left: Box<dyn Fn() -> Option<u64> + Sync + 'a>,
+    /// When the bar was last given words: making them for every small file costs more than the file.
+    told: Mutex<Option<Instant>>,
     /// Called at every acknowledgement, beside the drawing: what else waits for a quiet moment.
     at_acknowledgement: Box<dyn Fn(&Acknowledged) + Sync + 'a>,
 }
@@ -41,6 +45,7 @@ impl<'a> Screen<'a> {
             last: Mutex::default(),
             expected: None,
             lease_left: Box::new(|| None),
+            told: Mutex::default(),
             at_acknowledgement: Box::new(at_acknowledgement),
         }
     }
@@ -69,6 +74,11 @@ impl<'a> Screen<'a> {
 
 impl Watch for Screen<'_> {
     fn progress(&self, p: &Progress) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| at.elapsed() < REDRAW) {
+            return;
+        }
+        *told = Some(Instant::now());
         self.bar.set_position(p.bytes);
         self.bar.set_message(self.in_words(p));
     }
@@ -79,6 +89,7 @@ impl Watch for Screen<'_> {
             acknowledged: Some(*a),
             lease_left: (self.lease_left)(),
         };
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
         (self.at_acknowledgement)(a);
     }
 

@@ -65,6 +65,16 @@ pub trait Sealer: Send + Sync {
     /// `Refused` where the seal credential is not at hand; `Io` where randomness cannot be had.
     fn seal(&self, part: Part, plain: &[u8]) -> Result<Vec<u8>>;
 
+    /// Seals into a buffer that was used before, in place of what it held: the kernel gives fresh
+    /// memory slowly, page by page.
+    ///
+    /// # Errors
+    /// As [`Sealer::seal`].
+    fn seal_into(&self, part: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        *out = self.seal(part, plain)?;
+        Ok(())
+    }
+
     /// Opens sealed bytes whole.
     ///
     /// # Errors
@@ -167,6 +177,12 @@ impl Sealer for PlainSealer {
 
     fn seal(&self, _: Part, plain: &[u8]) -> Result<Vec<u8>> {
         Ok(plain.to_vec())
+    }
+
+    fn seal_into(&self, _: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        out.extend_from_slice(plain);
+        Ok(())
     }
 
     fn open(&self, _: Part, epoch: u32, sealed: &[u8]) -> Result<Vec<u8>> {

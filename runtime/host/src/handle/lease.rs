@@ -5,7 +5,7 @@ use crate::capability::{require, Grant, Place, Verb};
 use crate::hostlog::{HostRecord, LEASE_OVER};
 use crate::leases::{LeaseRecord, Leases};
 use asl_auth::DomainState;
-use asl_core::{Error, KeyId, Kind, Result, Timestamp};
+use asl_core::{ChunkId, Error, KeyId, Kind, Result, Timestamp};
 
 pub(super) struct Gate {
     pub(super) state: DomainState,
@@ -13,6 +13,8 @@ pub(super) struct Gate {
     pub(super) scope: LeaseScope,
     pub(super) boot: [u8; 16],
     pub(super) pieces: Pieces,
+    /// Pieces let through that are being put at this moment.
+    under_way: Pieces,
     /// A root was begun while the lease ran: its end is a reservation, and may come later.
     pub(super) reserved: bool,
 }
@@ -28,14 +30,36 @@ struct Bounds {
 }
 
 /// Pieces put since everything was last committed; some of them may be stored by now.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Pieces {
     pub(super) count: u64,
     pub(super) bytes: u64,
 }
 
+impl Pieces {
+    fn one(bytes: &[u8]) -> Pieces {
+        Pieces {
+            count: 1,
+            bytes: bytes.len() as u64,
+        }
+    }
+
+    /// Bytes they take at most, compressed or not.
+    fn most(self) -> u64 {
+        self.bytes
+            .saturating_add(self.count.saturating_mul(PIECE_COST))
+    }
+
+    fn plus(self, other: Pieces) -> Pieces {
+        Pieces {
+            count: self.count.saturating_add(other.count),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// Bytes a piece takes beside its own: its rows in the block's directory and in the segment.
-pub(super) const PIECE_COST: u64 = 160;
+const PIECE_COST: u64 = 160;
 
 /// Bytes a block takes beside its pieces: age header and footer, its rows in segment, log,
 /// ledger and snapshot.
@@ -58,6 +82,27 @@ impl StoreHandle {
             .stored_bytes()
             .saturating_add(self.store.pending_bytes());
         Some(bounds.bytes.saturating_sub(used))
+    }
+
+    /// Lets a piece through (verb seal_block). Under a lease it answers what [`Gate::settle`] is to
+    /// be given once the piece is put.
+    ///
+    /// Its bytes count from here on, so that of two pieces which fit alone but not together one is
+    /// refused; the gate is not held while they are put.
+    pub(super) fn reserve(&self, id: &ChunkId, bytes: &[u8]) -> Result<Option<Pieces>> {
+        let mut gate = self.gate();
+        if gate.counting(self.host).next().is_none() {
+            return self
+                .allow_within(&mut gate, Verb::SealBlock, 0)
+                .map(|()| None);
+        }
+        let piece = match self.store.contains(id)? {
+            true => Pieces::default(),
+            false => Pieces::one(bytes),
+        };
+        self.allow_within(&mut gate, Verb::SealBlock, piece.most())?;
+        gate.under_way = gate.under_way.plus(piece);
+        Ok(Some(piece))
     }
 
     /// Asks the state table and the leases. Of all that count here, the stricter row holds.
@@ -107,8 +152,9 @@ impl StoreHandle {
             Verb::AppendLog => RESERVE,
             _ => 0,
         };
+        let under_way = gate.under_way;
         let exceeds = |pieces: &Pieces| {
-            self.used(pieces)
+            self.used(&pieces.plus(under_way))
                 .saturating_add(bytes)
                 .saturating_add(free)
                 .saturating_add(self.snapshot_cost())
@@ -215,6 +261,33 @@ impl StoreHandle {
 }
 
 impl Gate {
+    pub(super) fn new(
+        state: DomainState,
+        leases: Leases,
+        scope: LeaseScope,
+        boot: [u8; 16],
+    ) -> Gate {
+        Gate {
+            state,
+            leases,
+            scope,
+            boot,
+            pieces: Pieces::default(),
+            under_way: Pieces::default(),
+            reserved: false,
+        }
+    }
+
+    /// A piece that was let through is put, or could not be; it costs only where it was `added`.
+    pub(super) fn settle(&mut self, reserved: Pieces, bytes: &[u8], added: bool) {
+        let way = &mut self.under_way;
+        way.count = way.count.saturating_sub(reserved.count);
+        way.bytes = way.bytes.saturating_sub(reserved.bytes);
+        if added {
+            self.pieces = self.pieces.plus(Pieces::one(bytes));
+        }
+    }
+
     /// The leases that bound what is done here: under COURTESY this host's own, and every one where
     /// the scope says so.
     pub(super) fn counting(&self, host: KeyId) -> impl Iterator<Item = &LeaseRecord> {

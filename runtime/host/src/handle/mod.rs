@@ -3,6 +3,7 @@
 //! It carries the domain, its state on this host and its lease, and asks the state table before
 //! every verb. What the state does not allow answers with a typed refusal.
 
+mod committer;
 mod device;
 mod lease;
 
@@ -10,7 +11,7 @@ pub use device::Device;
 
 use crate::capability::{require, Grant, Place, Verb};
 use crate::domain::Domain;
-use crate::heads;
+use crate::heads::{self, HeadFile};
 use crate::hostlog::HostLog;
 use crate::root::{Context, HostRoot};
 use crate::sealer::AgeSealer;
@@ -21,8 +22,8 @@ use asl_store::{
     Ack, BlockSet, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack,
     ReadBackReport, Sealer, SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
 };
-use lease::{Gate, Pieces, PIECE_COST};
-use std::path::PathBuf;
+use committer::Committer;
+use lease::{Gate, Pieces};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a person brought to open a domain with.
@@ -48,14 +49,16 @@ pub enum LeaseScope {
 
 /// An open domain.
 pub struct StoreHandle {
-    store: Store,
+    /// Only where it is written to.
+    committer: Option<Committer>,
+    store: Arc<Store>,
     sealer: Option<Arc<dyn Sealer>>,
     id: DomainId,
     params: StoreParams,
     place: Place,
     dam: Option<Digest>,
     host: asl_core::KeyId,
-    head_file: PathBuf,
+    head_file: Arc<HeadFile>,
     backend: Arc<dyn Backend>,
     context: Context,
     host_log: HostLog,
@@ -133,8 +136,14 @@ impl StoreHandle {
             known_head,
             ..StoreOptions::new(context.nonce()?)
         };
-        let store = Store::open(backend.clone(), mode, options)?;
+        let store = Arc::new(Store::open(backend.clone(), mode, options)?);
+        let head_file = Arc::new(HeadFile::new(head_file));
+        let committer = match mode {
+            Mode::Write => Some(start_committer(&store, &head_file, context)?),
+            Mode::Read => None,
+        };
         Ok(StoreHandle {
+            committer,
             store,
             sealer,
             id: domain.id().clone(),
@@ -146,14 +155,12 @@ impl StoreHandle {
             backend,
             context: context.clone(),
             host_log: domain.host_log(),
-            gate: Mutex::new(Gate {
-                state: domain.state(),
-                leases: domain.leases().clone(),
+            gate: Mutex::new(Gate::new(
+                domain.state(),
+                domain.leases().clone(),
                 scope,
                 boot,
-                pieces: Pieces::default(),
-                reserved: false,
-            }),
+            )),
         })
     }
 
@@ -209,25 +216,13 @@ impl StoreHandle {
     /// # Errors
     /// `Refused` by state or lease; `Io` where the target fails or is full.
     pub fn put_piece(&self, id: ChunkId, tag: &TypeTag, bytes: &[u8]) -> Result<Put> {
-        let mut gate = self.gate();
-        if gate.counting(self.host).next().is_none() {
-            drop(gate);
-            self.allow(Verb::SealBlock, 0)?;
+        let Some(reserved) = self.reserve(&id, bytes)? else {
             return self.store.put_piece(id, tag, bytes);
-        }
-        // Under a lease one piece after another: two that fit alone may not fit together.
-        let new = match self.store.contains(&id)? {
-            true => 0,
-            false => (bytes.len() as u64).saturating_add(PIECE_COST),
         };
-        self.allow_within(&mut gate, Verb::SealBlock, new)?;
-        let put = self.store.put_piece(id, tag, bytes)?;
-        if put == Put::Added {
-            let Pieces { count, bytes: sum } = &mut gate.pieces;
-            *count = count.saturating_add(1);
-            *sum = sum.saturating_add(bytes.len() as u64);
-        }
-        Ok(put)
+        let put = self.store.put_piece(id, tag, bytes);
+        let added = matches!(put, Ok(Put::Added));
+        self.gate().settle(reserved, bytes, added);
+        put
     }
 
     /// A piece's bytes, checked against its id.
@@ -239,16 +234,18 @@ impl StoreHandle {
         self.store.get_piece(id)
     }
 
-    /// Commits where enough is sealed or enough time has passed.
+    /// Has a commit made where enough is sealed or enough time has passed, and tells what the one
+    /// before came to. It never waits: the commit goes on beside the caller.
     ///
     /// # Errors
-    /// As [`StoreHandle::put_piece`].
+    /// As [`StoreHandle::put_piece`]; those of a commit at the call after it.
     pub fn commit_due(&self) -> Result<Option<Ack>> {
-        let ack = self.store.commit_due(self.context.clock.since_boot())?;
-        if ack.is_some() {
-            self.remember_head()?;
+        let is_due = || self.store.commit_is_due(self.context.clock.since_boot());
+        match &self.committer {
+            Some(committer) => committer.tend(is_due),
+            // Refused where something is to be written.
+            None => is_due().map(|_| None),
         }
-        Ok(ack)
     }
 
     /// Begins to collect the blocks of a new root.
@@ -270,6 +267,9 @@ impl StoreHandle {
     pub fn finish_root(&self, root: &[u8]) -> Result<(ChunkId, Ack)> {
         self.allow(Verb::AppendLog, root.len() as u64)?;
         let done = self.store.finish_root(root)?;
+        if let Some(committer) = &self.committer {
+            committer.forget();
+        }
         let mut gate = self.gate();
         gate.pieces = Pieces::default();
         gate.reserved = false;
@@ -358,6 +358,21 @@ impl StoreHandle {
 
     /// Keeps the highest head outside the domain, so that a shortened log is known as damage.
     fn remember_head(&self) -> Result<()> {
-        heads::write(&self.head_file, &self.store.head())
+        self.head_file.keep(|| self.store.head())
     }
+}
+
+fn start_committer(
+    store: &Arc<Store>,
+    head_file: &Arc<HeadFile>,
+    context: &Context,
+) -> Result<Committer> {
+    let (store, head_file, clock) = (store.clone(), head_file.clone(), context.clock.clone());
+    Committer::start(move || {
+        let ack = store.commit_due(clock.since_boot())?;
+        if ack.is_some() {
+            head_file.keep(|| store.head())?;
+        }
+        Ok(ack)
+    })
 }

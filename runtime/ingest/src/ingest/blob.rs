@@ -5,46 +5,17 @@
 //! [`HOLE`](crate::HOLE) bytes is a hole; each run of data between holes is cut by FastCDC v2020,
 //! or is one chunk where it is no longer than the average.
 
+use super::cutter::Cutter;
 use super::session::{Session, Tag};
 use crate::{Chunking, HOLE, PAGE};
 use asl_core::codec::{BlobRef, Link, ListNode, FAN_OUT};
 use asl_core::{Digest, Result};
-use fastcdc::v2020::{cut, select_masks, Normalization};
 
-/// A page of zeros, for comparing.
-pub(crate) const ZEROS: [u8; PAGE] = [0; PAGE];
-
-/// Whether at most a page of bytes is all zeros.
-pub(crate) fn is_zero(page: &[u8]) -> bool {
-    ZEROS.get(..page.len()) == Some(page)
-}
-
-/// Where FastCDC v2020 cuts, with the default gear table and normalisation level 1.
-#[derive(Clone, Copy)]
-struct Cutter {
-    min: usize,
-    avg: usize,
-    max: usize,
-    masks: (u64, u64),
-}
-
-impl Cutter {
-    fn new(c: Chunking) -> Self {
-        let avg = c.avg as usize;
-        Cutter {
-            min: c.min as usize,
-            avg,
-            max: c.max as usize,
-            masks: select_masks(avg, Normalization::Level1),
-        }
-    }
-
-    /// The length of the first chunk; right only with `max` bytes or the rest of the run at hand.
-    fn first(&self, bytes: &[u8]) -> usize {
-        let (s, l) = self.masks;
-        let (_, at) = cut(bytes, self.min, self.avg, self.max, s, l, s << 1, l << 1);
-        at.clamp(1, bytes.len().max(1))
-    }
+/// Whether bytes are all zeros.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    // In parts that the compiler compares wide: a C library's comparison may go byte by byte.
+    let mut parts = bytes.chunks(256);
+    parts.all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Writes one blob, piece by piece, in memory of a few chunks.

@@ -1,9 +1,10 @@
 //! Ingest of a directory tree or of one file.
 //!
-//! One thread walks, reads, cuts and names; sealing goes on behind the store in others. Nothing
+//! One thread walks, reads, cuts and names; sealing and commits go on behind the store in others. Nothing
 //! of the source is ever written, no link is followed, and one bad file ends nothing.
 
 mod blob;
+mod cutter;
 mod entry;
 mod file;
 mod session;

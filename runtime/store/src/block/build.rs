@@ -10,10 +10,12 @@ use asl_core::{ChunkId, Error, Kind, Result, TypeTag};
 const GROUP_BYTES: usize = 128 << 10;
 /// Pieces of one group at most: a directory stays small beside its extents.
 const GROUP_PIECES: usize = 4096;
-/// What is tried of a large piece before compressing it: three samples of 4 KiB.
-const SAMPLE: usize = 4096;
-/// A single piece from this size is sampled first; below, trying is as dear as doing.
-const SAMPLED_FROM: usize = 64 << 10;
+/// A piece from this size is looked at before compressing it; below, looking is as dear as doing.
+const LOOKED_AT_FROM: usize = 16 << 10;
+/// What is counted of such a piece, in three places: 1 KiB each.
+const COUNTED: usize = 1 << 10;
+/// What is then tried of it, in two places: 4 KiB each.
+const TRIED: usize = 4 << 10;
 const LEVEL: i32 = 1;
 const WHAT: &str = "block";
 
@@ -28,6 +30,11 @@ impl Group {
     /// Adds a piece, which the caller has found to be at most `MAX_PIECE` long.
     pub(crate) fn push(&mut self, id: ChunkId, tag: &TypeTag, bytes: &[u8]) -> Result<()> {
         let length = len32(WHAT, bytes.len())?;
+        if self.plain.is_empty() {
+            // Room at once: a growing buffer is copied again and again.
+            self.plain
+                .reserve(bytes.len().max(GROUP_BYTES + GROUP_BYTES / 2));
+        }
         self.plain.extend_from_slice(bytes);
         self.pieces.push((id, tag.clone(), length));
         Ok(())
@@ -45,6 +52,20 @@ impl Group {
     /// Bytes of its pieces.
     pub(crate) fn len(&self) -> usize {
         self.plain.len()
+    }
+
+    fn packed(self, compressed: Option<Vec<u8>>) -> Result<Packed> {
+        let plain = len32(WHAT, self.plain.len())?;
+        let (bytes, codec) = match compressed {
+            Some(z) => (z, Codec::Zstd),
+            None => (self.plain, Codec::Raw),
+        };
+        Ok(Packed {
+            bytes,
+            plain,
+            codec,
+            pieces: self.pieces,
+        })
     }
 
     /// A group of its own for a piece too large to share one.
@@ -72,38 +93,64 @@ impl Packer {
             .map_err(|e| Error::new(Kind::Io, "set up", "the compressor", e))
     }
 
-    /// Stores the group raw or as one zstd frame, whichever is smaller.
-    pub(crate) fn pack(&mut self, group: Group) -> Result<Packed> {
-        let Group { plain, pieces } = group;
-        let length = len32(WHAT, plain.len())?;
-        let worth = pieces.len() > 1 || plain.len() < SAMPLED_FROM || self.sample(&plain)?;
-        let smaller = if worth {
-            Some(self.compress(&plain)?).filter(|z| z.len() < plain.len())
-        } else {
-            None
-        };
-        let (bytes, codec) = match smaller {
-            Some(z) => (z, Codec::Zstd),
-            None => (plain, Codec::Raw),
-        };
-        Ok(Packed {
-            bytes,
-            plain: length,
-            codec,
-            pieces,
-        })
+    /// Stores the group raw or as one zstd frame, whichever is smaller; pieces that would gain
+    /// nothing go raw into an extent of their own, untried.
+    pub(crate) fn pack(&mut self, group: Group) -> Result<Vec<Packed>> {
+        let (dense, other) = self.part(group)?;
+        let mut packed = Vec::with_capacity(2);
+        if !other.is_empty() {
+            let z = Some(self.compress(&other.plain)?).filter(|z| z.len() < other.plain.len());
+            packed.push(other.packed(z)?);
+        }
+        if !dense.is_empty() {
+            packed.push(dense.packed(None)?);
+        }
+        Ok(packed)
     }
 
-    /// Whether samples from begin, middle and end shrink by a twentieth at least.
-    fn sample(&mut self, plain: &[u8]) -> Result<bool> {
-        let last = plain.len().saturating_sub(SAMPLE);
-        let mut sample = Vec::with_capacity(3 * SAMPLE);
-        for at in [0, last / 2, last] {
-            let part = plain.get(at..).unwrap_or_default();
-            sample.extend_from_slice(part.get(..SAMPLE.min(part.len())).unwrap_or_default());
+    /// Parts the pieces that cannot be compressed from the others.
+    fn part(&mut self, group: Group) -> Result<(Group, Group)> {
+        let (mut dense, mut at) = (Vec::with_capacity(group.pieces.len()), 0);
+        for (_, _, length) in &group.pieces {
+            let end = at + *length as usize;
+            dense.push(self.is_dense(group.plain.get(at..end).unwrap_or_default())?);
+            at = end;
+        }
+        if !dense.contains(&true) {
+            return Ok((Group::default(), group));
+        }
+        if !dense.contains(&false) {
+            return Ok((group, Group::default()));
+        }
+        let (mut parts, mut rest) = ((Group::default(), Group::default()), &group.plain[..]);
+        for ((id, tag, length), dense) in group.pieces.into_iter().zip(dense) {
+            let (bytes, after) = rest.split_at_checked(length as usize).unwrap_or_default();
+            rest = after;
+            let to = if dense { &mut parts.0 } else { &mut parts.1 };
+            to.plain.extend_from_slice(bytes);
+            to.pieces.push((id, tag, length));
+        }
+        Ok(parts)
+    }
+
+    /// Whether compressing a piece would gain nothing: its bytes are spread as evenly as noise,
+    /// and parts of it do not shrink by a twentieth when tried.
+    fn is_dense(&mut self, piece: &[u8]) -> Result<bool> {
+        if piece.len() < LOOKED_AT_FROM {
+            return Ok(false);
+        }
+        let last = piece.len() - COUNTED;
+        let places = [0, last / 2, last].map(|at| piece.get(at..at + COUNTED).unwrap_or_default());
+        if !is_even(&places) {
+            return Ok(false);
+        }
+        let mut sample = Vec::with_capacity(2 * TRIED);
+        for at in [piece.len() / 4, piece.len() / 4 * 3] {
+            let part = piece.get(at..).unwrap_or_default();
+            sample.extend_from_slice(part.get(..TRIED).unwrap_or(part));
         }
         let shrunk = self.compress(&sample)?.len();
-        Ok(shrunk < sample.len() - sample.len() / 20)
+        Ok(shrunk >= sample.len() - sample.len() / 20)
     }
 
     fn compress(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
@@ -111,6 +158,22 @@ impl Packer {
             .compress(plain)
             .map_err(|e| Error::new(Kind::Io, "compress", WHAT, e))
     }
+}
+
+/// Whether bytes are spread evenly: the sum of the squares of their counts is within a fifth of
+/// what it is for noise, where zip, jpeg, zstd and age lie, and machine code or text never.
+fn is_even(places: &[&[u8]]) -> bool {
+    let mut counts = [0u32; 256];
+    let mut n = 0u32;
+    for byte in places.iter().copied().flatten() {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+        n += 1;
+    }
+    let squares: u32 = counts.iter().map(|c| c * c).sum();
+    let of_noise = n + n * (n.max(1) - 1) / 256;
+    squares < of_noise + of_noise / 5
 }
 
 /// A block being filled, in memory only.
@@ -122,8 +185,22 @@ pub(crate) struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    /// Lays down one more extent.
-    pub(crate) fn push(&mut self, packed: Packed) -> Result<()> {
+    /// A block in a buffer that was used before, with room for `target` bytes and an extent more.
+    pub(crate) fn within(mut bytes: Vec<u8>, target: usize) -> Self {
+        bytes.clear();
+        bytes.reserve(target + 4 * GROUP_BYTES);
+        BlockBuilder {
+            bytes,
+            ..BlockBuilder::default()
+        }
+    }
+
+    /// Lays down the extents of a group.
+    pub(crate) fn push(&mut self, packed: Vec<Packed>) -> Result<()> {
+        packed.into_iter().try_for_each(|extent| self.lay(extent))
+    }
+
+    fn lay(&mut self, packed: Packed) -> Result<()> {
         let extent = len32(WHAT, self.directory.extents.len())?;
         self.directory.extents.push(Extent {
             offset: len32(WHAT, self.bytes.len())?,
@@ -265,6 +342,43 @@ mod tests {
         let (plain, located) = block(&[("a", vec![b'x'; 500_000])]);
         assert_eq!(located[0].codec, Codec::Zstd);
         assert!(plain.len() < 1000);
+    }
+
+    #[test]
+    fn noise_beside_text_is_not_tried_and_every_piece_is_found() {
+        let text = |n: usize| "neither here nor there ".repeat(n).into_bytes();
+        let pieces = [
+            ("a", text(900)),
+            ("b", noise(30_000, 3)),
+            ("a", text(10)),
+            ("b", noise(60_000, 4)),
+        ];
+        let (plain, located) = block(&pieces);
+        let codecs: Vec<Codec> = located.iter().map(|l| l.codec).collect();
+        assert_eq!(codecs, [Codec::Zstd, Codec::Zstd, Codec::Raw, Codec::Raw]);
+        for (at, (_, bytes)) in located.iter().zip([0, 2, 1, 3].map(|n| &pieces[n])) {
+            let stored = &plain[at.offset as usize..][..at.stored as usize];
+            assert_eq!(&extract(stored, at).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_even_and_repeats_itself_is_compressed_all_the_same() {
+        let counting: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        let (plain, located) = block(&[("a", counting)]);
+        assert_eq!(located[0].codec, Codec::Zstd);
+        assert!(plain.len() < 10_000, "{}", plain.len());
+    }
+
+    #[test]
+    fn only_noise_is_even() {
+        let even = |bytes: &[u8]| is_even(&[bytes]);
+        assert!((0..200).all(|seed| even(&noise(3 * COUNTED, seed))));
+        let text = b"In the beginning was the word, and the word was told. ".repeat(60);
+        assert!(!even(&text[..3 * COUNTED]));
+        let code: Vec<u8> = noise(3 * COUNTED, 1).iter().map(|b| b & 0x7f).collect();
+        assert!(!even(&code));
+        assert!(!even(&[]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod build;
 mod directory;
 mod extent;
 
-pub(crate) use build::{BlockBuilder, Group, Packer};
+pub(crate) use build::{BlockBuilder, Group, Packed, Packer};
 pub(crate) use directory::{Directory, Entry};
 pub(crate) use extent::{cut, decode_whole, unpack, Codec, Located};
 

@@ -1,7 +1,7 @@
 //! Making pieces exist: blocks and segments, one barrier, one frame (formats.md, "Durability
 //! order").
 
-use super::{Ack, Due, Store, Writer};
+use super::{Ack, Store, Writer};
 use crate::block::Located;
 use crate::index::Paged;
 use crate::ledger;
@@ -31,6 +31,17 @@ const SEGMENT_ENTRIES: usize = (MAX_SEGMENT as usize - (16 << 20)) / segment::EN
 /// 16 MiB and its reader's count of items.
 const FRAME_BLOCKS: usize = 40_000;
 
+/// What a commit is due for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Nothing,
+    Sealed,
+    /// As many blocks are relied on as one frame can name.
+    Reliance,
+    /// The open block has waited long enough too.
+    Everything,
+}
+
 /// What one frame will say.
 struct Plan {
     records: Vec<Record>,
@@ -39,12 +50,18 @@ struct Plan {
 }
 
 impl Store {
-    /// Commits where it is time to: four blocks are sealed, or one has waited for 5 seconds; after
-    /// 30 seconds the open block too. `None` where it is not.
+    /// Whether it is time to commit: four blocks are sealed, or one has waited for 5 seconds; or a
+    /// piece has waited for 30.
     ///
     /// # Errors
-    /// As [`Store::commit`].
-    pub fn commit_due(&self, since_boot: Duration) -> Result<Option<Ack>> {
+    /// That of a block which could not be sealed or written; `Refused` where the store is
+    /// read-only or no key is at hand.
+    pub fn commit_is_due(&self, since_boot: Duration) -> Result<bool> {
+        self.what_is_due(since_boot)
+            .map(|what| what != What::Nothing)
+    }
+
+    fn what_is_due(&self, since_boot: Duration) -> Result<What> {
         let pipeline = self.pipeline()?;
         if let Some(e) = pipeline.failure() {
             return Err(e);
@@ -54,29 +71,42 @@ impl Store {
             let front = self.front();
             (!front.pending.is_empty(), front.relied.len())
         };
-        let (sealed_wait, pending_wait) = {
-            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-            let wait = |since: &mut Option<Duration>, waits: bool| {
-                *since = waits.then(|| since.unwrap_or(since_boot));
-                since.map_or(Duration::ZERO, |s| since_boot.saturating_sub(s))
-            };
-            (
-                wait(&mut due.sealed_since, sealed > 0),
-                wait(&mut due.pending_since, pending),
-            )
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = |since: &mut Option<Duration>, waits: bool| {
+            *since = waits.then(|| since.unwrap_or(since_boot));
+            since.map_or(Duration::ZERO, |s| since_boot.saturating_sub(s))
         };
-        if pending_wait >= PENDING_WAIT {
-            let ack = self.commit()?;
-            *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Due::default();
-            return Ok(Some(ack));
-        }
-        let many = relied >= FRAME_BLOCKS;
-        if sealed < BLOCKS_DUE && sealed_wait < SEALED_WAIT && !many {
-            return Ok(None);
-        }
-        let ack = self.commit_with(&mut self.writer(), None, many)?;
+        let sealed_wait = wait(&mut due.sealed_since, sealed > 0);
+        let pending_wait = wait(&mut due.pending_since, pending);
+        Ok(if pending_wait >= PENDING_WAIT {
+            What::Everything
+        } else if relied >= FRAME_BLOCKS {
+            What::Reliance
+        } else if sealed >= BLOCKS_DUE || sealed_wait >= SEALED_WAIT {
+            What::Sealed
+        } else {
+            What::Nothing
+        })
+    }
+
+    /// Commits what [`Store::commit_is_due`] says is due: the sealed blocks, after 30 seconds the
+    /// open one too. `None` where nothing is.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_due(&self, since_boot: Duration) -> Result<Option<Ack>> {
+        let what = self.what_is_due(since_boot)?;
+        let ack = match what {
+            What::Nothing => return Ok(None),
+            What::Everything => self.commit()?,
+            What::Reliance => self.commit_with(&mut self.writer(), None, true)?,
+            What::Sealed => self.commit_with(&mut self.writer(), None, false)?,
+        };
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         due.sealed_since = None;
+        if what == What::Everything {
+            due.pending_since = None;
+        }
         Ok(Some(ack))
     }
 

@@ -25,6 +25,8 @@ pub struct Memory {
     pub barrier_fails: Mutex<bool>,
     /// Bytes that `get` has answered.
     pub read: AtomicU64,
+    /// While it is held, no block gets to the medium.
+    pub stands_still: Mutex<()>,
 }
 
 impl Memory {
@@ -90,6 +92,9 @@ impl Backend for Memory {
         })
     }
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        if name.as_str().starts_with("store/blocks/") {
+            drop(self.stands_still.lock().unwrap());
+        }
         let parent = name.parent().unwrap().to_string();
         if !self.dirs.lock().unwrap().contains(&parent) {
             return Err(missing(name));
