@@ -17,7 +17,7 @@ stage_table() {
 		checks      5 the demo's checks fail when they should; write-usb erases what was meant
 		static     20 the static binary: static, unwinds, runs in an empty root
 		reader      5 other people's tools read, check and bring back a domain
-		bench       5 scripts/bench at its smallest: what is wrong does not count, nothing is left behind
+		bench      10 scripts/bench at its smallest: what is wrong does not count, nothing is left behind
 		remaster   10 the remaster's promises and refusals, on small ISOs in the official layout
 		image      15 the bootable ISO
 		boots      20 two rows of scripts/qemu-matrix: Secure Boot and BIOS, from USB, through the menu
