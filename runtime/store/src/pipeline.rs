@@ -7,9 +7,9 @@
 //! Memory is bounded: groups that wait hold at most [`QUEUE_BYTES`] (or one group); the open block
 //! holds its target and one extent more; at most [`IN_HAND`] full blocks are sealed or written
 //! before packing stops, one more where two workers fill one at once; a block being sealed is there
-//! in two forms; [`SPARE`] buffers are kept where fewer are in use. With a target of 16 MiB and two
-//! workers that is 8 + 16 + 3 x 16 + 2 x 16 MiB and small change at the very worst, about 70 MiB on
-//! usual data.
+//! in two forms; [`BUFFERS`] buffers are kept where fewer are in use. With a target of 16 MiB and
+//! two workers that is 8 + 16 + 3 x 16 + 2 x 16 MiB and small change at the very worst, about 75 MiB
+//! on usual data.
 //!
 //! The open block lives in memory only; `store/blocks/open/` stays empty (invariant 8).
 
@@ -27,8 +27,9 @@ use std::thread::JoinHandle;
 const QUEUE_BYTES: usize = 8 << 20;
 /// Full blocks on their way to the medium while packing goes on.
 const IN_HAND: usize = 2;
-/// Buffers kept for the next block: the kernel gives fresh memory slowly, page by page.
-const SPARE: usize = 2;
+/// Buffers of a block that are kept, those in use counted in: the kernel gives fresh memory slowly,
+/// page by page.
+const BUFFERS: usize = 4;
 /// Threads that write: one block's bytes go to the kernel while another's are synced.
 const WRITERS: usize = 2;
 
@@ -80,7 +81,7 @@ struct State {
     busy: usize,
     busy_blocks: usize,
     sealed: Vec<SealedBlock>,
-    /// Buffers that blocks were in, at most [`SPARE`].
+    /// Buffers that blocks were in.
     spare: Vec<Vec<u8>>,
     failed: Option<Error>,
     /// Set where pieces were lost from memory: nothing more is believed until the store is opened
@@ -143,7 +144,8 @@ impl State {
     }
 
     fn keep(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE {
+        let in_use = 1 + self.filled.len() + self.ready.len() + self.busy_blocks;
+        if in_use + self.spare.len() < BUFFERS {
             buffer.clear();
             self.spare.push(buffer);
         }
