@@ -190,6 +190,8 @@ class Reader:
                 if record[0] == 4:
                     stored += record[5] + sum(size for block, size in record[6] if block not in counted)
                     counted.update(block for block, _ in record[6])
+                elif record[0] == 5:
+                    stored += record[5]
                 elif record[0] == 6:
                     stored += record[3]
                 elif record[0] == 12:
@@ -211,6 +213,11 @@ class Reader:
                 elif record[0] == 4:
                     self.segments[record[1]] = record
                     self.blocks.update({block: (size, record[2]) for block, size in record[6]})
+                elif record[0] == 5:
+                    listed = [block for number in record[7] for block, _ in self.segments.pop(number)[6]]
+                    live = sorted(set(block for block in listed if block in self.blocks))
+                    need([block for block, _ in record[6]] == live, "a merged segment lists other blocks")
+                    self.segments[record[1]] = record
                 elif record[0] == 6:
                     self.snapshots[record[1]], self.snapshot_before[record[1]] = record, head
                 elif record[0] == 12:

@@ -104,6 +104,7 @@ impl Current {
                     .iter()
                     .filter(|(id, _)| !self.blocks.contains_key(id) && new.insert(*id))
                     .fold(s.bytes, |n, (_, size)| n.saturating_add(*size)),
+                Record::Merge { segment, .. } => segment.bytes,
                 Record::Snapshot { bytes, .. } => *bytes,
                 _ => 0,
             };
@@ -245,6 +246,11 @@ impl Current {
                 self.last_segment = s.number;
                 self.segments.insert(s.number, s);
             }
+            Record::Merge { segment, replaced } => {
+                if !self.merge(segment, &replaced) {
+                    return bad("a merged segment is not that of those it replaces");
+                }
+            }
             Record::Snapshot {
                 id,
                 manifest,
@@ -288,6 +294,27 @@ impl Current {
             }
         }
         Ok(())
+    }
+
+    /// Puts one segment for several; false where it does not list every live block of theirs, and
+    /// no other.
+    fn merge(&mut self, segment: SealedSegment, replaced: &[u32]) -> bool {
+        let mut listed = BTreeMap::new();
+        for number in replaced {
+            match self.segments.remove(number) {
+                Some(gone) if gone.epoch == segment.epoch => {
+                    self.freed = self.freed.saturating_add(gone.bytes);
+                    listed.extend(gone.blocks);
+                }
+                _ => return false,
+            }
+        }
+        listed.retain(|id, _| self.blocks.contains_key(id));
+        let follows = segment.number > self.last_segment;
+        let same = listed.into_iter().eq(segment.blocks.iter().copied());
+        self.last_segment = segment.number;
+        self.segments.insert(segment.number, segment);
+        follows && same
     }
 
     /// Takes blocks and segments out; false where a block was not to go, or a segment is the only

@@ -7,7 +7,7 @@
 use crate::log::{Evidence, Frame, Head};
 use crate::record::{Record, RecordKind};
 use asl_backend::{Backend, LogPosition, Name};
-use asl_core::{FrameHash, Kind, LogSeq, Result};
+use asl_core::{FrameHash, Kind, LogSeq, Result, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -33,20 +33,23 @@ pub(crate) fn lines(frame: &Frame, head: &Head) -> Result<Vec<String>> {
     let commit = head.commit;
     let mut lines = Vec::new();
     for value in &frame.records {
-        let is_seal = value
-            .as_map()
-            .and_then(|m| m.first())
-            .is_some_and(|(_, kind)| *kind == (RecordKind::SealSegment as u8).into());
-        if !is_seal {
+        let sealed = [RecordKind::SealSegment as u8, RecordKind::Merge as u8].map(Value::from);
+        let kind = value.as_map().and_then(|m| m.first()).map(|(_, kind)| kind);
+        if !kind.is_some_and(|kind| sealed.contains(kind)) {
             continue;
         }
-        if let Record::SealSegment(s) = Record::from_value(value.clone())? {
-            for (id, size) in &s.blocks {
-                lines.push(sign(format!("block {commit} {id} {size}")));
+        let s = match Record::from_value(value.clone())? {
+            Record::SealSegment(s) => {
+                for (id, size) in &s.blocks {
+                    lines.push(sign(format!("block {commit} {id} {size}")));
+                }
+                s
             }
-            let (number, trust, file) = (s.number, s.trust, s.file);
-            lines.push(sign(format!("segment {commit} {number} {trust} {file}")));
-        }
+            Record::Merge { segment, .. } => segment,
+            _ => continue,
+        };
+        let (number, trust, file) = (s.number, s.trust, s.file);
+        lines.push(sign(format!("segment {commit} {number} {trust} {file}")));
     }
     lines.push(head_line(head));
     Ok(lines)

@@ -21,7 +21,7 @@ pub enum RecordKind {
     AddIndexEntry = 3,
     /// SEAL_SEGMENT: a segment and its blocks are there.
     SealSegment = 4,
-    /// MERGE: segments become one; not acted on yet, so with all below but SNAPSHOT.
+    /// MERGE: segments become one.
     Merge = 5,
     /// SNAPSHOT: a manifest was made.
     Snapshot = 6,
@@ -62,6 +62,13 @@ pub enum Record {
     },
     /// SEAL_SEGMENT: an index segment, and with it its blocks.
     SealSegment(SealedSegment),
+    /// MERGE: a segment that lists every live block of those it replaces.
+    Merge {
+        /// The one there is now.
+        segment: SealedSegment,
+        /// The numbers of those before, ascending, at least one.
+        replaced: Vec<u32>,
+    },
     /// SNAPSHOT: a manifest was made.
     Snapshot {
         /// The snapshot's number.
@@ -129,6 +136,28 @@ pub struct SealedSegment {
     pub blocks: Vec<(BlockId, u64)>,
 }
 
+impl SealedSegment {
+    fn put(&self, map: MapBuilder) -> MapBuilder {
+        map.put(1, self.number)
+            .put(2, self.epoch)
+            .put(3, self.trust)
+            .put(4, self.file)
+            .put(5, self.bytes)
+            .list(6, self.blocks.iter().map(|(id, size)| pair(*id, *size)))
+    }
+
+    fn read(f: &mut Fields) -> Result<SealedSegment> {
+        Ok(SealedSegment {
+            number: f.uint32(1)?,
+            epoch: f.uint32(2)?,
+            trust: f.id(3)?,
+            file: f.id(4)?,
+            bytes: f.uint(5)?,
+            blocks: read_blocks(f.list(6)?)?,
+        })
+    }
+}
+
 impl Record {
     /// The kind of the record.
     pub fn kind(&self) -> RecordKind {
@@ -137,6 +166,7 @@ impl Record {
             Record::Epoch(_) => RecordKind::Epoch,
             Record::AddIndexEntry { .. } => RecordKind::AddIndexEntry,
             Record::SealSegment(_) => RecordKind::SealSegment,
+            Record::Merge { .. } => RecordKind::Merge,
             Record::Snapshot { .. } => RecordKind::Snapshot,
             Record::GcIntent { .. } => RecordKind::GcIntent,
             Record::GcCommit { .. } => RecordKind::GcCommit,
@@ -156,13 +186,10 @@ impl Record {
             Record::AddIndexEntry { role, id, set } => {
                 map.put(1, *role as u8).put(2, *id).put(3, *set)
             }
-            Record::SealSegment(s) => map
-                .put(1, s.number)
-                .put(2, s.epoch)
-                .put(3, s.trust)
-                .put(4, s.file)
-                .put(5, s.bytes)
-                .list(6, s.blocks.iter().map(|(id, size)| pair(*id, *size))),
+            Record::SealSegment(s) => s.put(map),
+            Record::Merge { segment, replaced } => {
+                segment.put(map).list(7, replaced.iter().copied())
+            }
             Record::Snapshot {
                 id,
                 manifest,
@@ -205,14 +232,15 @@ impl Record {
                     set: f.id(3)?,
                 }
             }
-            4 => Record::SealSegment(SealedSegment {
-                number: f.uint32(1)?,
-                epoch: f.uint32(2)?,
-                trust: f.id(3)?,
-                file: f.id(4)?,
-                bytes: f.uint(5)?,
-                blocks: read_blocks(f.list(6)?)?,
-            }),
+            4 => Record::SealSegment(SealedSegment::read(&mut f)?),
+            5 => {
+                let segment = SealedSegment::read(&mut f)?;
+                let replaced = ascending(read_numbers(f.list(7)?)?, "segments")?;
+                if replaced.is_empty() {
+                    return Err(invalid(WHAT, "it replaces no segment"));
+                }
+                Record::Merge { segment, replaced }
+            }
             6 => Record::Snapshot {
                 id: SnapshotId::new(f.uint32(1)?)?,
                 manifest: f.id(2)?,
@@ -237,7 +265,7 @@ impl Record {
                     roots: ascending(f.ids(2)?, "roots")?,
                 }
             }
-            5 | 7..=10 => return Err(newer(WHAT, &format!("kind {kind} ({})", name(kind)))),
+            7..=10 => return Err(newer(WHAT, &format!("kind {kind} ({})", name(kind)))),
             other => return Err(newer(WHAT, &format!("kind {other}"))),
         };
         f.finish()
@@ -248,7 +276,6 @@ impl Record {
 
 fn name(kind: u64) -> &'static str {
     match kind {
-        5 => "MERGE",
         7 => "PUBLISH",
         8 => "IMPORT",
         9 => "MIGRATE_OUT",
@@ -395,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_acted_on_yet_is_refused_as_written_by_a_newer_program() {
-        for kind in [0u64, 5, 7, 8, 9, 10, 14, u64::MAX] {
+        for kind in [0u64, 7, 8, 9, 10, 14, u64::MAX] {
             let e = Record::from_value(MapBuilder::new().put(0, kind).build()).unwrap_err();
             assert!(e.why().contains("newer asl-host"), "{kind}: {e}");
         }

@@ -60,22 +60,10 @@ impl Segment {
 
     /// The body's plaintext.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        let size = HEADER + self.blocks.len() * 32 + self.entries.len() * ENTRY_ROW;
-        let mut out = Vec::with_capacity(size);
-        out.extend_from_slice(&self.epoch.to_le_bytes());
-        for n in [self.blocks.len(), self.entries.len(), 0] {
-            out.extend_from_slice(&len32(WHAT, n)?.to_le_bytes());
-        }
-        for id in &self.blocks {
-            out.extend_from_slice(id.as_bytes());
-        }
-        for Entry { block, at } in &self.entries {
-            out.extend_from_slice(at.id.as_bytes());
-            for n in [*block, at.offset, at.stored, at.inner, at.length] {
-                out.extend_from_slice(&n.to_le_bytes());
-            }
-            out.extend_from_slice(&[at.codec as u8, 0, 0, 0]);
-        }
+        let mut out = begin(self.epoch, self.blocks.iter())?;
+        out.reserve_exact(self.entries.len() * ENTRY_ROW);
+        self.entries.iter().for_each(|e| push(&mut out, e));
+        end(&mut out, len32(WHAT, self.entries.len())?);
         Ok(out)
     }
 
@@ -113,6 +101,38 @@ impl Segment {
             blocks,
             entries,
         })
+    }
+}
+
+/// Begins a body: its head and the table of blocks, which are in order.
+///
+/// # Errors
+/// `Invalid` past 2^32 blocks.
+pub(crate) fn begin<'a>(
+    epoch: u32,
+    blocks: impl ExactSizeIterator<Item = &'a BlockId>,
+) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(HEADER + blocks.len() * 32);
+    out.extend_from_slice(&epoch.to_le_bytes());
+    out.extend_from_slice(&len32(WHAT, blocks.len())?.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    blocks.for_each(|id| out.extend_from_slice(id.as_bytes()));
+    Ok(out)
+}
+
+/// Adds an entry, which follows those before it.
+pub(crate) fn push(out: &mut Vec<u8>, Entry { block, at }: &Entry) {
+    out.extend_from_slice(at.id.as_bytes());
+    for n in [*block, at.offset, at.stored, at.inner, at.length] {
+        out.extend_from_slice(&n.to_le_bytes());
+    }
+    out.extend_from_slice(&[at.codec as u8, 0, 0, 0]);
+}
+
+/// Ends a body that has so many entries.
+pub(crate) fn end(out: &mut [u8], entries: u32) {
+    if let Some(count) = out.get_mut(8..12) {
+        count.copy_from_slice(&entries.to_le_bytes());
     }
 }
 

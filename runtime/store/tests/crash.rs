@@ -182,6 +182,39 @@ fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visib
 }
 
 #[test]
+fn power_lost_while_segments_are_merged_loses_none_of_their_pieces() {
+    let made = made();
+    let mut before = Told::default();
+    let store = Store::open(backend(&made), Mode::Write, options()).unwrap();
+    for n in 0..8 {
+        before.pieces.extend(put(&store, n..n + 1).unwrap());
+        before.head = Some(store.commit().unwrap().head);
+    }
+    assert_eq!(store.current().segments.len(), 8);
+    drop(store);
+    let merge = |disk: &SimDisk, told: &mut Told| -> Result<usize> {
+        let store = Store::open(backend(disk), Mode::Write, options())?;
+        let more = put(&store, 8..10)?;
+        told.head = Some(store.commit()?.head);
+        told.pieces.extend(more);
+        Ok(store.current().segments.len())
+    };
+    let whole = copy(&made);
+    let at_first = whole.calls();
+    assert_eq!(merge(&whole, &mut before.clone()).unwrap(), 2);
+    let calls = whole.calls() - at_first;
+    for k in 1..=calls + 1 {
+        let disk = copy(&made);
+        disk.halt_at(k);
+        let mut told = before.clone();
+        drop(merge(&disk, &mut told));
+        for (n, image) in disk.crash_images(k, IMAGES).into_iter().enumerate() {
+            judge(&image, &told, &format!("call {k} of {calls}, image {n}"));
+        }
+    }
+}
+
+#[test]
 fn power_lost_while_a_store_is_made_leaves_it_whole_or_to_be_made_again() {
     let whole = SimDisk::new();
     Store::create(backend(&whole), b"genesis", [1; 16]).unwrap();

@@ -955,6 +955,46 @@ fn a_checkpoint_of_another_domain_is_not_believed() {
 }
 
 #[test]
+fn a_store_of_many_commits_has_few_segments_and_finds_every_piece() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    let count = 80u64;
+    for n in 0..count {
+        put(&store, &noise(100, n));
+        store.commit().unwrap();
+    }
+    let current = store.current();
+    assert!(current.segments.len() < 12, "{}", current.segments.len());
+    assert_eq!(current.blocks.len() as u64, count);
+    let held = |store: &Store| {
+        (0..count).all(|n| store.get_piece(&id_of(&noise(100, n))).unwrap() == noise(100, n))
+    };
+    assert!(held(&store));
+    drop(store);
+    let whole = backend.copy();
+    forget_checkpoints(&whole);
+    for backend in [&backend, &whole] {
+        let store = opened(backend);
+        assert_eq!(*store.current(), *current);
+        assert!(held(&store));
+        assert_eq!(put_again(&store, count), 0);
+        let report = store
+            .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+            .unwrap();
+        assert_eq!(report.damage, []);
+    }
+}
+
+/// How many of the pieces are not known any more.
+fn put_again(store: &Store, count: u64) -> usize {
+    let known = |n: &u64| {
+        let bytes = noise(100, *n);
+        store.put_piece(id_of(&bytes), &blob(), &bytes).unwrap() == Put::Known
+    };
+    (0..count).filter(|n| !known(n)).count()
+}
+
+#[test]
 fn verify_and_read_back_stop_when_asked() {
     let backend = Memory::new();
     let store = created(&backend);

@@ -97,6 +97,23 @@ fn said(record: &Record) -> (&'static str, String, Value) {
                 json!({ "root": id.to_string(), "blocks": set.to_string() }),
             )
         }
+        Record::Merge { segment, replaced } => {
+            let text = format!(
+                "segment {} stands for {} others, with {} blocks",
+                segment.number,
+                replaced.len(),
+                segment.blocks.len()
+            );
+            let fields = json!({
+                "segment": segment.number,
+                "epoch": segment.epoch,
+                "trust": segment.trust.to_string(),
+                "file": segment.file.to_string(),
+                "bytes": segment.bytes,
+                "replaces": replaced,
+            });
+            ("MERGE", text, fields)
+        }
         Record::SealSegment(s) => {
             let bytes = s
                 .blocks

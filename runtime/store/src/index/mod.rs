@@ -7,14 +7,17 @@
 mod cache;
 mod derived;
 mod filter;
+mod merge;
 mod paged;
 mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use merge::Blocks;
 pub(crate) use paged::Paged;
 
 use crate::block::Located;
+use crate::current::Current;
 use asl_core::{BlockId, ChunkId, Error, Kind, Result};
 use cache::PageCache;
 use std::sync::Mutex;
@@ -34,6 +37,16 @@ pub(crate) struct Places {
     pub(crate) damage: Option<Error>,
 }
 
+/// Segments that are to become one.
+pub(crate) struct Merge {
+    /// Their numbers, ascending.
+    pub(crate) replaced: Vec<u32>,
+    /// The body of the one.
+    pub(crate) body: Vec<u8>,
+    /// What it lists.
+    pub(crate) blocks: Blocks,
+}
+
 /// Where pieces lie, as far as trusted segments say.
 #[derive(Default)]
 pub(crate) struct Index {
@@ -45,6 +58,33 @@ impl Index {
     /// Takes in a segment.
     pub(crate) fn add(&mut self, segment: Paged) {
         self.segments.push(segment);
+    }
+
+    /// Takes in a merged segment for those it replaces.
+    pub(crate) fn replace(&mut self, replaced: &[u32], segment: Paged) {
+        self.segments.retain(|s| !replaced.contains(&s.number));
+        self.segments.push(segment);
+    }
+
+    /// Segments of this epoch that are to become one now, and the body of that one.
+    ///
+    /// # Errors
+    /// `Damage` where a segment is not what was sealed; `Io`.
+    pub(crate) fn merge(&self, epoch: u32, current: &Current) -> Result<Option<Merge>> {
+        let own = |s: &&Paged| s.epoch == epoch && current.segments.contains_key(&s.number);
+        let own: Vec<&Paged> = self.segments.iter().filter(own).collect();
+        let replaced = merge::due(&own);
+        let of_it = |s: &&Paged| replaced.contains(&s.number);
+        let segments: Vec<&Paged> = own.into_iter().filter(of_it).collect();
+        let live = |id: &BlockId| current.blocks.contains_key(id);
+        let (body, blocks) = merge::body(epoch, &segments, &live)?;
+        let merge = Merge {
+            replaced,
+            body,
+            blocks,
+        };
+        // Where no block is left the segments are for gc.
+        Ok(Some(merge).filter(|m| !m.blocks.is_empty()))
     }
 
     /// Looks a piece up. A page that is not what was sealed is not believed, and told.

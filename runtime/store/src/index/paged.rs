@@ -119,13 +119,9 @@ impl Paged {
         }
         self.read_table()?;
         let mut filter = Filter::for_ids(self.entries);
-        // Alone, since each page is read once and not again.
-        let cache = Mutex::new(PageCache::default());
-        let mut row = 0;
-        while row < self.entries {
-            let run = self.run(&cache, row)?;
-            run.rows().for_each(|row| filter.add(&id_of(row)));
-            row = run.end();
+        let mut walk = self.walk();
+        while let Some(entry) = walk.next()? {
+            filter.add(&entry.at.id);
         }
         self.filter = filter;
         Ok(())
@@ -133,7 +129,7 @@ impl Paged {
 
     /// Reads head and block table, which must be those that the log names.
     fn read_table(&mut self) -> Result<()> {
-        let cache = Mutex::new(PageCache::default());
+        let cache = Mutex::new(PageCache::holding(1));
         let head = self.bytes(&cache, 0..HEADER as u64)?;
         let mut r = Reader::new(WHAT, &head);
         let (epoch, blocks, entries) = (r.u32()?, u64::from(r.u32()?), u64::from(r.u32()?));
@@ -194,6 +190,21 @@ impl Paged {
         block
             .map(|block| (*block, at))
             .ok_or_else(|| invalid(WHAT, "an entry names no block"))
+    }
+
+    /// Entries it holds.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Every entry in order.
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk {
+            segment: self,
+            cache: Mutex::new(PageCache::holding(1)),
+            run: None,
+            row: 0,
+        }
     }
 
     /// The first row whose id is not below this one.
@@ -321,6 +332,37 @@ fn lock(cache: &Mutex<PageCache>) -> std::sync::MutexGuard<'_, PageCache> {
     cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The entries of a segment from the first to the last, one page in memory at a time.
+pub(super) struct Walk<'a> {
+    segment: &'a Paged,
+    cache: Mutex<PageCache>,
+    run: Option<Run>,
+    row: u64,
+}
+
+impl Walk<'_> {
+    /// The next entry, its block as the row of this segment's table.
+    ///
+    /// # Errors
+    /// `Damage` where its page is not what was sealed; `Io`.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+        if self.row >= self.segment.entries {
+            return Ok(None);
+        }
+        let run = match self.run.take() {
+            Some(run) if self.row < run.end() => run,
+            _ => self.segment.run(&self.cache, self.row)?,
+        };
+        let entry = run
+            .row(self.row - run.first)
+            .map(|row| segment::read_entry(row, self.segment.blocks.len()))
+            .transpose()?;
+        self.row += 1;
+        self.run = Some(run);
+        Ok(entry)
+    }
+}
+
 /// Rows back to back in one page.
 struct Run {
     /// The number of the first.
@@ -336,6 +378,11 @@ impl Run {
 
     fn end(&self) -> u64 {
         self.first + self.count()
+    }
+
+    fn row(&self, nth: u64) -> Option<&[u8]> {
+        let from = self.within.start + nth as usize * ENTRY_ROW;
+        self.bytes.get(from..from + ENTRY_ROW)
     }
 
     fn rows(&self) -> impl Iterator<Item = &[u8]> {

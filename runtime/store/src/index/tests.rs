@@ -231,6 +231,71 @@ fn what_is_derived_is_made_anew_where_it_is_missing_changed_or_of_another_segmen
 }
 
 #[test]
+fn eight_segments_of_like_size_become_one_that_says_what_they_said() {
+    let place = Place::new();
+    let mut current = Current::default();
+    let mut sealed = Vec::new();
+    for n in 0..8u32 {
+        // Each has a block of its own, and all have one in common.
+        let own = (n * 900..n * 900 + 900).map(located).collect();
+        let common = (10_000..10_100).map(located).collect();
+        sealed.push(place.seal(n + 1, &[(n as u8, own), (99, common)]));
+    }
+    for s in &sealed {
+        current.segments.insert(s.number, s.clone());
+        current.blocks.extend(s.blocks.iter().copied());
+    }
+    // One block was collected, and its segment still lists it.
+    current.blocks.remove(&BlockId::from([3; 32]));
+    let mut index = place.index(&sealed[..7]);
+    assert!(
+        index.merge(0, &current).unwrap().is_none(),
+        "seven are no reason"
+    );
+    index.add(place.open(&sealed[7], true).unwrap());
+    assert!(
+        index.merge(1, &current).unwrap().is_none(),
+        "of another epoch"
+    );
+    let merge = index.merge(0, &current).unwrap().unwrap();
+    assert_eq!(merge.replaced, [1, 2, 3, 4, 5, 6, 7, 8]);
+    let live: Vec<(BlockId, u64)> = current.blocks.clone().into_iter().collect();
+    assert_eq!(merge.blocks, live);
+    let one = Segment::decode(&merge.body).unwrap();
+    assert_eq!(one.entries.len(), 7 * 900 + 100);
+    assert_eq!(one.encode().unwrap(), merge.body);
+    let all: Vec<(u8, Vec<Located>)> = [0u8, 1, 2, 4, 5, 6, 7]
+        .map(|n| {
+            (
+                n,
+                (u32::from(n) * 900..u32::from(n) * 900 + 900)
+                    .map(located)
+                    .collect(),
+            )
+        })
+        .into_iter()
+        .chain([(99, (10_000..10_100).map(located).collect())])
+        .collect();
+    let again = place.seal(9, &all);
+    assert_eq!(again.trust, place.sealer.mac(0, &merge.body).unwrap());
+    index.replace(&merge.replaced, place.open(&again, true).unwrap());
+    for n in (0..7200).chain(10_000..10_100) {
+        let gone = (2700..3600).contains(&n);
+        let home = if n < 7200 { (n / 900) as u8 } else { 99 };
+        assert_eq!(
+            homes(&index, n),
+            if gone { vec![] } else { vec![home] },
+            "{n}"
+        );
+    }
+    current.segments = [(9, again)].into();
+    assert!(
+        index.merge(0, &current).unwrap().is_none(),
+        "one is no reason"
+    );
+}
+
+#[test]
 fn a_segment_that_is_not_the_one_the_log_names_is_refused() {
     let place = Place::new();
     let of = |n: u32| vec![(1, (n..n + 3000).map(located).collect())];

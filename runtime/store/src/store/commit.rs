@@ -43,10 +43,12 @@ enum What {
 }
 
 /// What one frame will say.
-struct Plan {
-    records: Vec<Record>,
-    relies: Vec<BlockId>,
-    segment: Option<Paged>,
+pub(super) struct Plan {
+    pub(super) records: Vec<Record>,
+    pub(super) relies: Vec<BlockId>,
+    pub(super) segment: Option<Paged>,
+    /// The segments for which that one stands.
+    pub(super) replaced: Vec<u32>,
 }
 
 impl Store {
@@ -204,7 +206,9 @@ impl Store {
         blocks: &[SealedBlock],
         root: Option<ChunkId>,
     ) -> Result<Head> {
-        let mut plans = self.plan_segments(writer, blocks)?;
+        // First, as its number is the lower one.
+        let mut plans: Vec<Plan> = self.plan_merge(writer)?.into_iter().collect();
+        plans.extend(self.plan_segments(writer, blocks)?);
         if let Some(id) = root {
             let record = self.put_set(id, blocks)?;
             match plans.last_mut() {
@@ -219,7 +223,8 @@ impl Store {
             head = self.append_frame(writer, &plan.records, plan.relies)?;
             if let Some(segment) = plan.segment {
                 let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                index.add(segment);
+                index.replace(&plan.replaced, segment);
+                self.forget_derived(&plan.replaced);
             }
         }
         self.committed(blocks);
@@ -250,7 +255,7 @@ impl Store {
             let mut sizes: Vec<(BlockId, u64)> = part.iter().map(|b| (b.id, b.size)).collect();
             sizes.sort_unstable();
             sizes.dedup();
-            let paged = self.put_segment(writer, epoch, &segment.encode()?, sizes)?;
+            let paged = self.put_segment(writer, epoch, segment.encode()?, sizes)?;
             let record = Record::SealSegment(paged.sealed().clone());
             plans.push(Plan {
                 segment: Some(paged),
@@ -261,16 +266,19 @@ impl Store {
     }
 
     /// Writes a segment with this body, and reads back of it what the index needs.
-    fn put_segment(
+    pub(super) fn put_segment(
         &self,
         writer: &mut Writer,
         epoch: u32,
-        plain: &[u8],
+        plain: Vec<u8>,
         blocks: Vec<(BlockId, u64)>,
     ) -> Result<Paged> {
         let sealer = self.sealer()?;
-        let trust = sealer.mac(epoch, plain)?;
-        let file = segment::file(epoch, &sealer.seal(Part::Segment, plain)?);
+        let trust = sealer.mac(epoch, &plain)?;
+        let sealed = sealer.seal(Part::Segment, &plain)?;
+        drop(plain);
+        let file = segment::file(epoch, &sealed);
+        drop(sealed);
         let number = loop {
             let number = writer.next_segment;
             self.backend.create_dirs(&[names::segment_dir(number)?])?;
@@ -411,11 +419,12 @@ impl Store {
 }
 
 impl Plan {
-    fn of(records: Vec<Record>) -> Plan {
+    pub(super) fn of(records: Vec<Record>) -> Plan {
         Plan {
             records,
             relies: Vec::new(),
             segment: None,
+            replaced: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An open store: one domain's blocks, index and content log at one location.
 
 mod commit;
+mod merge;
 mod open;
 mod put;
 mod read;
