@@ -214,3 +214,33 @@ fn a_handle_gives_each_credential_what_it_may_and_no_more() {
     let opened = host.open(&owner, Mode::Write, foreign, LeaseScope::Remote, BOOT);
     assert_eq!(kind_of(opened), Kind::Refused);
 }
+
+#[test]
+fn a_working_file_is_sealed_and_one_of_another_domain_is_not_believed() {
+    let host = Host::new(1);
+    let (mine, other) = (Owner::new(7), Owner::new(8));
+    for owner in [&mine, &other] {
+        owner.create_on(&host, Place::Home).unwrap();
+    }
+    let a = host.open_to_seal(&mine, LeaseScope::Remote).unwrap();
+    let b = host.open_to_seal(&other, LeaseScope::Remote).unwrap();
+    a.write_working("files-x", b"what nobody else reads")
+        .unwrap();
+    let place = |h: &asl_host::StoreHandle| {
+        let layout = host.root().layout().clone();
+        layout.domain(h.domain()).join("index/working/files-x")
+    };
+    let bytes = std::fs::read(place(&a)).unwrap();
+    assert!(!bytes.windows(6).any(|w| w == b"nobody"));
+    assert!(asl_auth::sealing::has_shape(&bytes[48..]));
+    std::fs::write(place(&b), &bytes).unwrap();
+    assert!(b.read_working("files-x").is_err());
+    assert_eq!(
+        a.read_working("files-x").unwrap(),
+        b"what nobody else reads"
+    );
+    assert_ne!(a.working_key(b"s").unwrap(), b.working_key(b"s").unwrap());
+    drop(a);
+    let reader = host.open_to_read(&mine).unwrap();
+    assert_eq!(kind_of(reader.write_working("files-x", b"")), Kind::Refused);
+}

@@ -1,7 +1,7 @@
 //! The door that a host gives: [`PieceStore`] over a [`StoreHandle`].
 
 use crate::{Acknowledged, Chunking, PieceStore};
-use asl_core::{ChunkId, Result, TypeTag};
+use asl_core::{BlockId, ChunkId, Result, TypeTag};
 use asl_host::{Ack, Durability, Put, StoreHandle};
 
 impl PieceStore for StoreHandle {
@@ -36,6 +36,34 @@ impl PieceStore for StoreHandle {
 
     fn get(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.get_piece(id)
+    }
+
+    fn block_of(&self, id: &ChunkId) -> Result<Option<BlockId>> {
+        StoreHandle::block_of(self, id)
+    }
+
+    fn rely_on(&self, block: &BlockId) -> Result<bool> {
+        StoreHandle::rely_on(self, block)
+    }
+
+    fn working_key(&self, about: &[u8]) -> Result<[u8; 32]> {
+        StoreHandle::working_key(self, about)
+    }
+
+    fn working_files(&self) -> Result<Vec<String>> {
+        StoreHandle::working_files(self)
+    }
+
+    fn read_working(&self, name: &str) -> Result<Vec<u8>> {
+        StoreHandle::read_working(self, name)
+    }
+
+    fn write_working(&self, name: &str, content: &[u8]) -> Result<()> {
+        StoreHandle::write_working(self, name, content)
+    }
+
+    fn remove_working(&self, name: &str) -> Result<()> {
+        StoreHandle::remove_working(self, name)
     }
 }
 

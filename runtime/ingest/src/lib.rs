@@ -2,8 +2,9 @@
 //!
 //! A source is walked, read, cut into chunks and put piece by piece behind [`PieceStore`]; a
 //! restore takes the same way back and verifies what it writes. This crate sees pieces and their
-//! ids: never a key, a block, a lease or a log.
+//! ids, and of blocks the ids alone: never a key, a block's bytes, a lease or a log.
 
+mod cache;
 mod compare;
 mod handle;
 mod ingest;

@@ -3,7 +3,7 @@
 //! Only what both directions need may be here. The implementation over a domain's store lies
 //! outside; the tests of this crate use memory.
 
-use asl_core::{ChunkId, Error, FrameHash, Kind, LogSeq, Result, TypeTag};
+use asl_core::{BlockId, ChunkId, Error, FrameHash, Kind, LogSeq, Result, TypeTag};
 use fastcdc::v2020::{
     AVERAGE_MAX, AVERAGE_MIN, MAXIMUM_MAX, MAXIMUM_MIN, MINIMUM_MAX, MINIMUM_MIN,
 };
@@ -99,6 +99,43 @@ pub trait PieceStore: Send + Sync {
     /// # Errors
     /// `NotFound`, `Damage`, or `Refused` where the open identity is not at hand.
     fn get(&self, id: &ChunkId) -> Result<Vec<u8>>;
+
+    /// The committed block in which a piece lies; `None` while it is on its way.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    fn block_of(&self, id: &ChunkId) -> Result<Option<BlockId>>;
+    /// Takes a block into the root under way, without putting its pieces again; false where they
+    /// are not known any more.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    fn rely_on(&self, block: &BlockId) -> Result<bool>;
+    /// A key of the domain for one use by working files.
+    ///
+    /// # Errors
+    /// `Refused` where the domain's keys are not at hand.
+    fn working_key(&self, about: &[u8]) -> Result<[u8; 32]>;
+    /// The names of the domain's working files, sorted.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    fn working_files(&self) -> Result<Vec<String>>;
+    /// Reads a working file, proven to be this domain's own under this name.
+    ///
+    /// # Errors
+    /// Whatever the store answers; then it is not to be believed.
+    fn read_working(&self, name: &str) -> Result<Vec<u8>>;
+    /// Writes a working file in place of the one of that name.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    fn write_working(&self, name: &str, content: &[u8]) -> Result<()>;
+    /// Removes a working file.
+    ///
+    /// # Errors
+    /// Whatever the store answers.
+    fn remove_working(&self, name: &str) -> Result<()>;
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub struct Progress {
     pub files: u64,
     /// Logical bytes of files done, holes included.
     pub bytes: u64,
+    /// Those of them that were known from an earlier run, and not read.
+    pub recalled: u64,
     /// Bytes of pieces that were new to the store, before compression; 0 in a restore.
     pub new_bytes: u64,
     /// Problems met.
@@ -25,6 +27,8 @@ pub trait Watch: Sync {
     fn acknowledged(&self, acknowledged: &Acknowledged);
     /// Told once for each problem; `path` is below the root of the run, as bytes.
     fn problem(&self, path: &[u8], why: &str);
+    /// Told what explains a run's pace and is no problem of the source.
+    fn note(&self, _what: &str) {}
     /// Asked between chunks; true ends the run with `Interrupted`.
     fn stop(&self) -> bool;
 }

@@ -102,6 +102,10 @@ impl Watch for Screen<'_> {
             .suspend(|| remark(&format!("  problem: {path}: {why}")));
     }
 
+    fn note(&self, what: &str) {
+        self.bar.suspend(|| remark(&format!("  {what}")));
+    }
+
     fn stop(&self) -> bool {
         system::stopped()
     }

@@ -41,7 +41,7 @@ pub use manifest::{Manifest, ManifestSegment, ReadBack, SnapshotTerms};
 pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};
 pub use sealer::{OpenParts, Part, PlainSealer, ReadSeek, Sealer};
 pub use segment::MAX_SEGMENT;
-pub use store::{Ack, Damage, Put, Store, StoreOptions};
+pub use store::{Ack, Damage, Put, Store, StoreOptions, MAX_WORKING};
 pub use trust::{PageValue, TrustKey, PAGE};
 pub use verify::{ReadBackReport, VerifyOptions, VerifyReport};
 

@@ -45,6 +45,11 @@ pub(crate) fn bloom(number: u32) -> Result<Name> {
     fixed("index/bloom")?.join(&format!("seg-{number:06}"))
 }
 
+/// Where sessions leave what the next one goes on with.
+pub(crate) fn working() -> Result<Name> {
+    fixed("index/working")
+}
+
 pub(crate) fn sealed_dir(first: u8) -> Result<Name> {
     fixed("store/blocks/sealed")?.join(&format!("{first:02x}"))
 }

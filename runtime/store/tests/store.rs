@@ -1108,3 +1108,89 @@ fn roots_stand_in_the_order_they_were_named_in_also_after_reopening() {
     assert_eq!(store.current().root_order, named);
     assert_eq!(store.current().roots.len(), named.len());
 }
+
+#[test]
+fn a_block_is_relied_on_without_its_pieces_and_counts_for_the_root_and_the_frame() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    let id = put(&store, &noise(5000, 1));
+    assert_eq!(store.block_of(&id).unwrap(), None, "on its way");
+    store.commit().unwrap();
+    let block = store.block_of(&id).unwrap().unwrap();
+    store.begin_root().unwrap();
+    assert!(store.rely_on(&block).unwrap());
+    let (root, _) = store.finish_root(b"root").unwrap();
+    let digest = store.current().roots[&root];
+    let set = BlockSet::decode(&backend.objects()[&format!("store/objects/{digest}.set")]).unwrap();
+    assert!(set.0.contains(&block));
+    assert_eq!(set.0.len(), 2, "the root's own block and that one");
+    drop(store);
+    drop(opened(&backend));
+}
+
+#[test]
+fn a_block_that_is_unknown_lost_or_distrusted_is_not_relied_on() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    let id = put(&store, &noise(5000, 1));
+    store.commit().unwrap();
+    let block = store.block_of(&id).unwrap().unwrap();
+    assert!(!store.rely_on(&[9; 32].into()).unwrap());
+    store.distrust(&block);
+    assert!(!store.rely_on(&block).unwrap());
+    assert_eq!(store.block_of(&id).unwrap(), None);
+    drop(store);
+    assert!(opened(&backend).rely_on(&block).unwrap());
+    let lost = backend.copy();
+    lost.objects().retain(|name, _| !name.ends_with(".blk"));
+    assert!(!opened(&lost).rely_on(&block).unwrap());
+    let no_index = backend.copy();
+    no_index
+        .objects()
+        .retain(|name, _| !name.starts_with("index/segments/"));
+    assert!(!opened(&no_index).rely_on(&block).unwrap());
+    let read = read_only(&backend, Some(Arc::new(asl_store::PlainSealer)));
+    assert_eq!(read.rely_on(&block).unwrap_err().kind(), Kind::Refused);
+}
+
+#[test]
+fn a_working_file_is_believed_only_as_it_was_written_and_under_its_name() {
+    let backend = Memory::new();
+    let store = created(&backend);
+    store.write_working("files-a", b"content").unwrap();
+    store.write_working("files-b", b"other").unwrap();
+    store.write_working("files-b", b"newer").unwrap();
+    assert_eq!(store.working_files().unwrap(), ["files-a", "files-b"]);
+    assert_eq!(store.read_working("files-a").unwrap(), b"content");
+    assert_eq!(store.read_working("files-b").unwrap(), b"newer");
+    let kind = |name: &str| store.read_working(name).unwrap_err().kind();
+    assert_eq!(kind("files-c"), Kind::NotFound);
+    let whole = backend.objects()["index/working/files-a"].clone();
+    for byte in 0..whole.len() {
+        for bit in 0..8 {
+            backend.flip("index/working/files-a", byte, bit);
+            assert!(
+                store.read_working("files-a").is_err(),
+                "byte {byte} bit {bit}"
+            );
+            backend.flip("index/working/files-a", byte, bit);
+        }
+    }
+    for cut in 0..whole.len() {
+        let short = whole[..cut].to_vec();
+        backend
+            .objects()
+            .insert("index/working/files-c".into(), short);
+        assert!(store.read_working("files-c").is_err(), "cut at {cut}");
+    }
+    backend
+        .objects()
+        .insert("index/working/files-b".into(), whole);
+    assert_eq!(kind("files-b"), Kind::Damage, "another file's bytes");
+    store.remove_working("files-a").unwrap();
+    assert_eq!(kind("files-a"), Kind::NotFound);
+    assert_ne!(
+        store.working_key(b"one").unwrap(),
+        store.working_key(b"other").unwrap()
+    );
+}

@@ -6,6 +6,7 @@
 mod committer;
 mod device;
 mod lease;
+mod reuse;
 
 pub use device::Device;
 

@@ -7,6 +7,7 @@
 
 use super::cutter::Cutter;
 use super::session::{Session, Tag};
+use crate::cache::Placing;
 use crate::{Chunking, HOLE, PAGE};
 use asl_core::codec::{BlobRef, Link, ListNode, FAN_OUT};
 use asl_core::{Digest, Result};
@@ -31,6 +32,16 @@ pub(crate) struct BlobWriter {
     levels: Vec<Vec<Link>>,
     hasher: blake3::Hasher,
     size: u64,
+    placing: Placing,
+}
+
+/// A blob that was written.
+pub(crate) struct Written {
+    pub blob: BlobRef,
+    /// Of its logical bytes.
+    pub digest: Digest,
+    /// Where its pieces are.
+    pub placing: Placing,
 }
 
 impl BlobWriter {
@@ -45,6 +56,7 @@ impl BlobWriter {
             levels: vec![Vec::new()],
             hasher: blake3::Hasher::new(),
             size: 0,
+            placing: Placing::default(),
         }
     }
 
@@ -83,7 +95,7 @@ impl BlobWriter {
     }
 
     /// Puts what is left and answers where the blob is and the digest of its logical bytes.
-    pub(crate) fn finish(mut self, s: &mut Session) -> Result<(BlobRef, Digest)> {
+    pub(crate) fn finish(mut self, s: &mut Session) -> Result<Written> {
         self.settle_zeros(s)?;
         self.end_run(s)?;
         let digest = Digest::from(self.hasher.finalize());
@@ -94,11 +106,15 @@ impl BlobWriter {
             let above = below.next();
             if above.is_none() && level.len() <= 1 {
                 let top = level.first().and_then(|l| l.id);
-                return Ok((BlobRef { size, depth, top }, digest));
+                return Ok(Written {
+                    blob: BlobRef { size, depth, top },
+                    digest,
+                    placing: self.placing,
+                });
             }
             let mut up = above.unwrap_or_default();
             if !level.is_empty() {
-                up.push(put_node(s, level)?);
+                up.push(put_node(s, level, &mut self.placing)?);
             }
             level = up;
             depth += 1;
@@ -172,7 +188,7 @@ impl BlobWriter {
     }
 
     fn put_piece(&mut self, s: &mut Session, bytes: &[u8]) -> Result<()> {
-        let id = Some(s.put(self.tag, bytes)?);
+        let id = Some(s.put(self.tag, bytes, &mut self.placing)?);
         let size = bytes.len() as u64;
         self.link(s, Link { size, id })
     }
@@ -184,17 +200,17 @@ impl BlobWriter {
             if level.len() < FAN_OUT {
                 return Ok(());
             }
-            link = put_node(s, std::mem::take(level))?;
+            link = put_node(s, std::mem::take(level), &mut self.placing)?;
         }
         self.levels.push(vec![link]);
         Ok(())
     }
 }
 
-fn put_node(s: &mut Session, links: Vec<Link>) -> Result<Link> {
+fn put_node(s: &mut Session, links: Vec<Link>, placing: &mut Placing) -> Result<Link> {
     let node = ListNode(links);
     let size = node.size();
-    let id = Some(s.put(Tag::List, &node.encode())?);
+    let id = Some(s.put(Tag::List, &node.encode(), placing)?);
     Ok(Link { size, id })
 }
 
@@ -237,7 +253,12 @@ mod tests {
         for part in bytes.chunks(step) {
             w.pages(&mut s, part).unwrap();
         }
-        w.finish(&mut s).unwrap()
+        finish(w, &mut s)
+    }
+
+    fn finish(w: BlobWriter, s: &mut Session) -> (BlobRef, Digest) {
+        let written = w.finish(s).unwrap();
+        (written.blob, written.digest)
     }
 
     fn read(store: &Pieces, blob: BlobRef) -> Vec<u8> {
@@ -286,7 +307,7 @@ mod tests {
         w.pages(&mut s, &data).unwrap();
         w.hole(&mut s, zeros.len() as u64).unwrap();
         w.pages(&mut s, &data).unwrap();
-        assert_eq!(w.finish(&mut s).unwrap(), whole);
+        assert_eq!(finish(w, &mut s), whole);
     }
 
     #[test]
@@ -346,11 +367,11 @@ mod tests {
         ] {
             let mut w = BlobWriter::new(s.chunking, Tag::Blob);
             for _ in 0..links {
-                let id = Some(s.put(Tag::Blob, b"x").unwrap());
+                let id = Some(s.put(Tag::Blob, b"x", &mut w.placing).unwrap());
                 w.link(&mut s, Link { size: 1, id }).unwrap();
                 w.size += 1;
             }
-            let (blob, _) = w.finish(&mut s).unwrap();
+            let (blob, _) = finish(w, &mut s);
             assert!(read(&store, blob) == vec![b'x'; links], "{links}");
         }
     }

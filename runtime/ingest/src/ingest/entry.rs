@@ -4,6 +4,7 @@ use super::blob::BlobWriter;
 use super::file::read_file;
 use super::session::{Session, Tag};
 use super::tree::{Level, Walker};
+use crate::cache::{Draft, Kept, Known, PathHash, Placing};
 use crate::os::{
     open_source_dir, read_names, retry, stat_at, stat_fd, told, FileId, NameList, Node, Stat,
 };
@@ -13,6 +14,7 @@ use asl_core::Result;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{fadvise, openat, readlinkat, Advice, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::VecDeque;
 
 /// One inode with several names.
 pub(crate) struct Linked {
@@ -21,10 +23,25 @@ pub(crate) struct Linked {
     left: u32,
 }
 
+/// A name that is done.
+pub(crate) struct Done {
+    pub entry: Entry,
+    /// What the files cache is to keep of it; `None` where it cannot be recognised later.
+    pub draft: Option<Draft>,
+}
+
+/// Where a name stands, for the files cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    pub hash: PathHash,
+    /// What is known of its directory.
+    pub known: &'a Known,
+}
+
 /// What a name turned out to be.
 pub(crate) enum Found {
     /// Done.
-    Entry(Box<Entry>),
+    Done(Box<Done>),
     /// A directory, whose names are still to be gone through.
     Directory(Box<Level>, OwnedFd),
     /// Left out, and told.
@@ -39,6 +56,7 @@ impl Walker<'_> {
         dir: BorrowedFd<'_>,
         open_name: &[u8],
         name: &[u8],
+        spot: Spot<'_>,
     ) -> Result<Found> {
         let stat = match stat_at(dir, open_name) {
             Ok(stat) => stat,
@@ -52,18 +70,22 @@ impl Walker<'_> {
             return Ok(Found::Nothing);
         }
         if stat.kind == FileType::Directory {
-            return Ok(self.directory(s, dir, open_name, name, stat));
+            return Ok(self.directory(s, dir, open_name, name, stat, spot.hash));
         }
         let several = stat.links > 1;
         if let Some(entry) = several.then(|| self.known_link(stat.id, name)).flatten() {
             s.progress.entries += 1;
-            return Ok(Found::Entry(Box::new(entry)));
+            let draft = None;
+            return Ok(Found::Done(Box::new(Done { entry, draft })));
         }
-        let entry = match stat.kind {
-            FileType::RegularFile => self.file(s, dir, open_name, stat)?,
-            _ => self.node(s, dir, open_name, stat),
+        let done = match stat.kind {
+            FileType::RegularFile => match self.recalled(s, dir, open_name, &stat, spot)? {
+                Some(done) => Some(done),
+                None => self.file(s, dir, open_name, stat, spot.hash)?,
+            },
+            _ => self.node(s, dir, open_name, stat, spot.hash),
         };
-        let Some(mut entry) = entry else {
+        let Some(Done { mut entry, draft }) = done else {
             return Ok(Found::Nothing);
         };
         s.progress.entries += 1;
@@ -77,7 +99,7 @@ impl Walker<'_> {
             self.links.insert(stat.id, linked);
         }
         entry.name = name.to_vec();
-        Ok(Found::Entry(Box::new(entry)))
+        Ok(Found::Done(Box::new(Done { entry, draft })))
     }
 
     /// The entry of an inode met before, under another name.
@@ -99,11 +121,12 @@ impl Walker<'_> {
         open_name: &[u8],
         name: &[u8],
         stat: Stat,
+        hash: PathHash,
     ) -> Found {
         let mut entry = self.bare(EntryKind::Directory, stat);
         entry.name = name.to_vec();
         s.progress.entries += 1;
-        let without_content = |entry| Found::Entry(Box::new(entry));
+        let without_content = |entry| Found::Done(Box::new(Done { entry, draft: None }));
         if self.dirs.contains(stat.id) {
             s.problem(
                 &self.path,
@@ -131,7 +154,7 @@ impl Walker<'_> {
                 return without_content(entry);
             }
         };
-        self.attributes(s, &mut entry.meta, Node::Open(fd.as_fd()));
+        let mut sound = self.attributes(s, &mut entry.meta, Node::Open(fd.as_fd()));
         let mut names = NameList::default();
         if self.options.one_file_system && stat.mount != self.mount {
             self.left_out
@@ -141,21 +164,29 @@ impl Walker<'_> {
             if let Some(e) = failed {
                 let why = format!(
                     "only {} of its names could be read: {}",
-                    read.left(),
+                    read.len(),
                     told(e)
                 );
                 s.problem(&self.path, &why);
+                sound = false;
             }
             names = read;
         }
+        let known = s.cache.known(s.store, &hash);
         let level = Level {
             entry,
             seen: stat,
             names,
-            last: Vec::new(),
+            hash,
+            known,
+            sound,
             writer: BlobWriter::new(s.chunking, Tag::Tree),
             public: blake3::Hasher::new(),
             path: self.path.len(),
+            number: 0,
+            next: 0,
+            comparing: None,
+            done: VecDeque::new(),
         };
         Found::Directory(Box::new(level), fd)
     }
@@ -166,7 +197,8 @@ impl Walker<'_> {
         dir: BorrowedFd<'_>,
         name: &[u8],
         listed: Stat,
-    ) -> Result<Option<Entry>> {
+        hash: PathHash,
+    ) -> Result<Option<Done>> {
         let opened = open_source_file(dir, name).and_then(|fd| {
             let stat = stat_fd(fd.as_fd())?;
             // Between the look and the opening the name may have come to mean another file.
@@ -180,11 +212,12 @@ impl Walker<'_> {
                     &self.path,
                     &format!("its content could not be read: {}", told(e)),
                 );
-                return Ok(Some(self.bare(EntryKind::File, listed)));
+                let entry = self.bare(EntryKind::File, listed);
+                return Ok(Some(Done { entry, draft: None }));
             }
         };
         let mut entry = self.bare(EntryKind::File, stat);
-        self.attributes(s, &mut entry.meta, Node::Open(fd.as_fd()));
+        let mut sound = self.attributes(s, &mut entry.meta, Node::Open(fd.as_fd()));
         if stat.size > 1 << 20 {
             // Advice alone: where it is not taken, reading is only slower.
             let _ = fadvise(fd.as_fd(), 0, None, Advice::Sequential);
@@ -192,6 +225,7 @@ impl Walker<'_> {
         let sparse = stat.blocks.saturating_mul(512) < stat.size;
         let file = fd.as_fd();
         let content = read_file(s, &file, stat.size, sparse, &mut self.buffer)?;
+        sound &= content.troubles.is_empty();
         let mut short = false;
         for why in &content.troubles {
             short |= why.starts_with("changed");
@@ -204,10 +238,62 @@ impl Walker<'_> {
                 "changed while it was read: its size or time is another now",
             );
         }
-        entry.content = Some(content.blob);
-        entry.key = Some(blob_key(&content.digest));
+        sound &= later.is_ok_and(|later| s.cache.stamp(&later) == s.cache.stamp(&stat));
+        let written = content.written;
+        let kept = Kept {
+            blob: written.blob,
+            key: blob_key(&written.digest),
+        };
+        entry.content = Some(kept.blob);
+        entry.key = Some(kept.key);
         s.progress.files += 1;
-        Ok(Some(entry))
+        let attributes = !entry.meta.xattrs.is_empty();
+        let draft = s
+            .cache
+            .draft(hash, &stat, Some(kept), attributes, written.placing)
+            .filter(|_| sound);
+        Ok(Some(Done { entry, draft }))
+    }
+
+    /// A file that looks as it did when its content was stored: nothing of it is read, but
+    /// attributes where it has some.
+    fn recalled(
+        &mut self,
+        s: &mut Session,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+        spot: Spot<'_>,
+    ) -> Result<Option<Done>> {
+        let stamp = s.cache.stamp(stat);
+        let found = s
+            .cache
+            .old
+            .recall(s.store, spot.known, &spot.hash, &stamp)?;
+        let Some((part, row)) = found else {
+            return Ok(None);
+        };
+        let Some(kept) = row.content.filter(|c| c.blob.size == stat.size) else {
+            return Ok(None);
+        };
+        let mut entry = self.bare(EntryKind::File, *stat);
+        let mut sound = true;
+        if row.attributes {
+            let Ok(fd) = open_source_file(dir, name) else {
+                return Ok(None);
+            };
+            if !stat_fd(fd.as_fd()).is_ok_and(|now| s.cache.stamp(&now) == stamp) {
+                return Ok(None);
+            }
+            sound = self.attributes(s, &mut entry.meta, Node::Open(fd.as_fd()));
+        }
+        entry.content = Some(kept.blob);
+        entry.key = Some(kept.key);
+        s.progress.files += 1;
+        s.progress.recalled += 1;
+        s.progress.bytes += kept.blob.size;
+        let draft = s.cache.again(s.store, part, row).filter(|_| sound);
+        Ok(Some(Done { entry, draft }))
     }
 
     /// Symbolic links, devices, pipes and sockets: held without being opened.
@@ -217,7 +303,8 @@ impl Walker<'_> {
         dir: BorrowedFd<'_>,
         name: &[u8],
         stat: Stat,
-    ) -> Option<Entry> {
+        hash: PathHash,
+    ) -> Option<Done> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = retry(|| openat(dir, name, flags, Mode::empty())).and_then(|fd| {
             let now = stat_fd(fd.as_fd())?;
@@ -237,8 +324,13 @@ impl Walker<'_> {
         match held {
             Ok((fd, kind)) => {
                 let mut entry = self.bare(kind, stat);
-                self.attributes(s, &mut entry.meta, Node::Held(fd.as_fd()));
-                Some(entry)
+                let sound = self.attributes(s, &mut entry.meta, Node::Held(fd.as_fd()));
+                let attributes = !entry.meta.xattrs.is_empty();
+                let draft = s
+                    .cache
+                    .draft(hash, &stat, None, attributes, Placing::default())
+                    .filter(|_| sound);
+                Some(Done { entry, draft })
             }
             Err(e) => {
                 s.problem(&self.path, &format!("left out: {}", told(e)));
@@ -247,12 +339,14 @@ impl Walker<'_> {
         }
     }
 
-    fn attributes(&mut self, s: &mut Session, meta: &mut Meta, node: Node<'_>) {
+    /// Takes up extended attributes; false where some could not be had, which is told.
+    fn attributes(&mut self, s: &mut Session, meta: &mut Meta, node: Node<'_>) -> bool {
         let (xattrs, problems) = self.xattrs.read(node);
         meta.xattrs = xattrs;
-        for why in problems {
-            s.problem(&self.path, &why);
+        for why in &problems {
+            s.problem(&self.path, why);
         }
+        problems.is_empty()
     }
 
     /// An entry without name, attributes and content.

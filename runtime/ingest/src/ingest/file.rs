@@ -1,11 +1,10 @@
 //! One regular file's bytes: its holes, its data, and what could not be read of it.
 
-use super::blob::BlobWriter;
+use super::blob::{BlobWriter, Written};
 use super::session::{Session, Tag};
 use crate::os::{retry, told};
 use crate::PAGE;
-use asl_core::codec::BlobRef;
-use asl_core::{Digest, Result};
+use asl_core::Result;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{seek, SeekFrom};
 use rustix::io::{pread, Errno};
@@ -40,8 +39,7 @@ impl Bytes for BorrowedFd<'_> {
 
 /// What was read of a file.
 pub(crate) struct Content {
-    pub blob: BlobRef,
-    pub digest: Digest,
+    pub written: Written,
     /// What is not as it stood there, in words; one for each kind of trouble.
     pub troubles: Vec<String>,
 }
@@ -185,12 +183,8 @@ impl Reading<'_> {
                 self.size
             ));
         }
-        let (blob, digest) = self.writer.finish(s)?;
-        Ok(Content {
-            blob,
-            digest,
-            troubles,
-        })
+        let written = self.writer.finish(s)?;
+        Ok(Content { written, troubles })
     }
 }
 
@@ -198,7 +192,7 @@ impl Reading<'_> {
 mod tests {
     use super::*;
     use crate::testing::{noise, Pieces, Quiet, Stopping};
-    use asl_core::Kind;
+    use asl_core::{Digest, Kind};
     use std::cell::Cell;
 
     /// A medium on which reads that touch a bad page fail whole.
@@ -260,7 +254,11 @@ mod tests {
                 let to = (from + PAGE).min(expected.len());
                 expected[from..to].fill(0);
             }
-            assert_eq!(content.digest, Digest::of(&expected), "reads of {most}");
+            assert_eq!(
+                content.written.digest,
+                Digest::of(&expected),
+                "reads of {most}"
+            );
             assert_eq!(read, expected.len() as u64);
             assert_eq!(
                 content.troubles,
@@ -290,8 +288,8 @@ mod tests {
     fn a_file_that_shrank_is_kept_as_far_as_it_went_and_told() {
         let file = faulty(&[], usize::MAX);
         let (content, _) = run(&file, file.bytes.len() as u64 + 50_000_000);
-        assert_eq!(content.digest, Digest::of(&file.bytes));
-        assert_eq!(content.blob.size, file.bytes.len() as u64);
+        assert_eq!(content.written.digest, Digest::of(&file.bytes));
+        assert_eq!(content.written.blob.size, file.bytes.len() as u64);
         assert!(content.troubles[0].starts_with("changed while it was read"));
     }
 
@@ -299,7 +297,7 @@ mod tests {
     fn a_file_that_grows_is_read_to_the_size_it_had() {
         let file = faulty(&[], usize::MAX);
         let (content, _) = run(&file, 5000);
-        assert_eq!(content.digest, Digest::of(&file.bytes[..5000]));
+        assert_eq!(content.written.digest, Digest::of(&file.bytes[..5000]));
         assert!(content.troubles.is_empty());
     }
 

@@ -4,6 +4,7 @@
 //! of the source is ever written, no link is followed, and one bad file ends nothing.
 
 mod blob;
+mod compare;
 mod cutter;
 mod entry;
 mod file;
@@ -32,6 +33,8 @@ pub struct IngestOptions<'a> {
     /// Directories and files to leave out, such as the store's own. Known by inode, so that they
     /// are found under every name.
     pub exclude: Vec<PathBuf>,
+    /// Whether everything is read again, whatever is known from earlier runs.
+    pub read_all: bool,
     /// Names of the source's owners.
     pub names: &'a NameTable,
     /// The clock for the root's times.
@@ -45,6 +48,7 @@ impl<'a> IngestOptions<'a> {
             name: None,
             one_file_system: true,
             exclude: Vec::new(),
+            read_all: false,
             names,
             clock,
         }
@@ -64,6 +68,8 @@ pub struct Ingested {
     pub bytes: u64,
     /// Bytes of pieces that were new to the store, before compression.
     pub new_bytes: u64,
+    /// Files that were known from an earlier run and not read; a hard link counts once.
+    pub recalled: u64,
     /// Problems, at most [`Root::PROBLEMS`]; not empty means "sealed with holes" (exit code 5).
     pub problems: Vec<Problem>,
     /// Problems in all.
@@ -98,7 +104,7 @@ pub fn ingest_tree(
     let mut s = Session::new(store, watch)?;
     store.begin_root()?;
     let mut walker = Walker::new(options, excluded);
-    let top = walker.top(&mut s, &real)?;
+    let top = walker.top(&mut s, &real, started)?;
     let (left_out_count, left_out) = (walker.left_out.count(), walker.left_out.into_kept());
     let root = Root {
         source: options
@@ -115,6 +121,12 @@ pub fn ingest_tree(
     };
     let (id, acknowledged) = store.finish_root(&root.encode())?;
     s.acknowledged(&acknowledged);
+    if let Err(e) = s.cache.end(store) {
+        watch.note(&format!("the files cache could not be put in order: {e}"));
+    }
+    if let Some(why) = &s.cache.record.failed {
+        watch.note(&format!("the files cache was not kept to its end: {why}"));
+    }
     watch.progress(&s.progress);
     Ok(Ingested {
         root: id,
@@ -122,6 +134,7 @@ pub fn ingest_tree(
         entries: root.entries,
         bytes: root.bytes,
         new_bytes: s.progress.new_bytes,
+        recalled: s.progress.recalled,
         problems: root.problems,
         problem_count: root.problem_count,
         left_out,

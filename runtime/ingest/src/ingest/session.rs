@@ -1,5 +1,6 @@
 //! One ingest's dealings with the store and the caller.
 
+use crate::cache::{Begin, Cache, Draft, Placing};
 use crate::problems::Problems;
 use crate::{Acknowledged, Chunking, PieceStore, Progress, Watch};
 use asl_core::{ChunkId, Error, Kind, Result, TypeTag};
@@ -22,6 +23,8 @@ pub(crate) struct Session<'a> {
     pub tags: Tags,
     pub progress: Progress,
     pub problems: Problems,
+    /// What is known of the source, and what is learnt of it.
+    pub cache: Cache,
 }
 
 impl<'a> Session<'a> {
@@ -39,22 +42,53 @@ impl<'a> Session<'a> {
             },
             progress: Progress::default(),
             problems: Problems::default(),
+            cache: Cache::off(),
         })
     }
 
-    /// Puts one piece, then lets the store commit and the caller look.
-    pub(crate) fn put(&mut self, tag: Tag, bytes: &[u8]) -> Result<ChunkId> {
+    /// Puts one piece of a content, then lets the store commit and the caller look.
+    pub(crate) fn put(&mut self, tag: Tag, bytes: &[u8], placing: &mut Placing) -> Result<ChunkId> {
         let id = self.store.chunk_id(bytes)?;
         let tag = match tag {
             Tag::Blob => &self.tags.blob,
             Tag::Tree => &self.tags.tree,
             Tag::List => &self.tags.list,
         };
-        if self.store.put(id, tag, bytes)? {
+        let new = self.store.put(id, tag, bytes)?;
+        if new {
             self.progress.new_bytes += bytes.len() as u64;
+        }
+        if self.cache.record.is_on() {
+            placing.piece(id, new, self.store, &mut self.cache.places)?;
         }
         self.pulse()?;
         Ok(id)
+    }
+
+    /// Takes up what earlier runs knew of the source; without it everything is read.
+    pub(crate) fn begin_cache(&mut self, begin: &Begin<'_>) {
+        match Cache::begin(self.store, begin) {
+            Ok(cache) => self.cache = cache,
+            Err(e) => self.watch.note(&format!("there is no files cache: {e}")),
+        }
+        let refused = &self.cache.old.refused;
+        if let Some((_, e)) = refused.first() {
+            let parts = refused.len();
+            let told = format!("{parts} parts of the files cache are not believed, and what they knew is read again: {e}");
+            self.watch.note(&told);
+        }
+    }
+
+    /// Keeps a name of the directory under way in the files cache.
+    pub(crate) fn keep(&mut self, draft: Option<Draft>) -> Result<()> {
+        let Cache { record, places, .. } = &mut self.cache;
+        record.add(draft, self.store, places)
+    }
+
+    /// Ends the directory under way in the files cache.
+    pub(crate) fn leave(&mut self, content: Option<Draft>) {
+        let Cache { record, places, .. } = &mut self.cache;
+        record.leave(content, self.store, places);
     }
 
     /// Between two steps: stop, commit, progress.
@@ -70,6 +104,7 @@ impl<'a> Session<'a> {
         }
         if let Some(ack) = self.store.commit_due()? {
             self.acknowledged(&ack);
+            self.cache.committed(self.store)?;
         }
         self.watch.progress(&self.progress);
         Ok(())

@@ -56,20 +56,18 @@ pub(crate) fn open_beneath(
 pub(crate) struct NameList {
     bytes: Vec<u8>,
     spans: Vec<(usize, usize)>,
-    next: usize,
 }
 
 impl NameList {
-    /// Takes the next name.
-    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
-        let (from, to) = *self.spans.get(self.next)?;
-        self.next += 1;
-        self.bytes.get(from..to).map(<[u8]>::to_vec)
+    /// The name of a number, from 0.
+    pub(crate) fn get(&self, n: usize) -> Option<&[u8]> {
+        let (from, to) = *self.spans.get(n)?;
+        self.bytes.get(from..to)
     }
 
-    /// How many are left to take.
-    pub(crate) fn left(&self) -> usize {
-        self.spans.len().saturating_sub(self.next)
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
     }
 
     fn push(&mut self, name: &[u8]) {
@@ -293,9 +291,9 @@ mod tests {
         for name in [&b"b"[..], b"a", b"a\xff", b"a b", b"\x01"] {
             std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), b"").unwrap();
         }
-        let (mut names, failed) = read_names(open(dir.path()).as_fd());
-        assert_eq!((names.left(), failed), (5, None));
-        let all: Vec<Vec<u8>> = std::iter::from_fn(|| names.take()).collect();
+        let (names, failed) = read_names(open(dir.path()).as_fd());
+        assert_eq!((names.len(), failed), (5, None));
+        let all: Vec<&[u8]> = (0..5).filter_map(|n| names.get(n)).collect();
         assert_eq!(all, [&b"\x01"[..], b"a", b"a b", b"a\xff", b"b"]);
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use dirs::{
     is_component, open_beneath, open_source_dir, read_names, DirStack, NameList,
 };
 pub use names::NameTable;
-pub(crate) use stat::{stat_at, stat_fd, FileId, Stat};
+pub(crate) use stat::{keeps_change_times, stat_at, stat_fd, FileId, Stat};
 pub(crate) use xattrs::{set_xattr, Node, Xattrs};
 
 use rustix::fd::{AsRawFd, BorrowedFd};

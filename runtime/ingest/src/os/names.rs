@@ -64,6 +64,20 @@ impl NameTable {
         Ok(NameTable::parse(&read("etc/passwd")?, &read("etc/group")?))
     }
 
+    /// A hash of all the names: two tables with the same hash name every owner alike.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for table in [&self.users, &self.groups] {
+            hasher.update(&(table.len() as u64).to_le_bytes());
+            for (number, name) in table {
+                hasher.update(&number.to_le_bytes());
+                hasher.update(&(name.len() as u64).to_le_bytes());
+                hasher.update(name);
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// The user's name.
     pub fn user(&self, uid: u32) -> Option<&[u8]> {
         self.users.get(&uid).map(Vec::as_slice)

@@ -2,7 +2,7 @@
 
 use super::retry;
 use rustix::fd::BorrowedFd;
-use rustix::fs::{makedev, statx, AtFlags, FileType, Statx, StatxFlags};
+use rustix::fs::{fstatfs, makedev, statx, AtFlags, FileType, Statx, StatxFlags};
 use rustix::io::Errno;
 
 /// Which inode it is: device and number.
@@ -26,6 +26,9 @@ pub(crate) struct Stat {
     pub blocks: u64,
     pub mtime_s: i64,
     pub mtime_ns: u32,
+    /// When content or metadata changed last; no call sets it to another time.
+    pub ctime_s: i64,
+    pub ctime_ns: u32,
     pub id: FileId,
     /// The mount it is on. A btrfs subvolume has a device of its own but not a mount.
     pub mount: u64,
@@ -47,6 +50,8 @@ impl From<Statx> for Stat {
             blocks: s.stx_blocks,
             mtime_s: s.stx_mtime.tv_sec,
             mtime_ns: s.stx_mtime.tv_nsec.min(999_999_999),
+            ctime_s: s.stx_ctime.tv_sec,
+            ctime_ns: s.stx_ctime.tv_nsec.min(999_999_999),
             id: FileId {
                 dev,
                 ino: s.stx_ino,
@@ -62,6 +67,25 @@ impl Stat {
     pub(crate) fn changed(&self, later: &Stat) -> bool {
         (self.size, self.mtime_s, self.mtime_ns) != (later.size, later.mtime_s, later.mtime_ns)
     }
+}
+
+/// Whether a file system changes an inode's change time whenever the inode changes, and numbers its
+/// inodes for good. FAT and whatever is behind FUSE or a network are not known to.
+pub(crate) fn keeps_change_times(fd: BorrowedFd<'_>) -> bool {
+    // ext2 to ext4, XFS, btrfs, F2FS, tmpfs, ZFS, bcachefs, JFS, NILFS, NTFS3
+    const KNOWN: [u32; 10] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0xF2F5_2010,
+        0x0102_1994,
+        0x2FC1_2FC1,
+        0xCA45_1A4E,
+        0x3153_464A,
+        0x3434,
+        0x7366_746E,
+    ];
+    retry(|| fstatfs(fd)).is_ok_and(|s| KNOWN.contains(&(s.f_type as u32)))
 }
 
 fn wanted() -> StatxFlags {

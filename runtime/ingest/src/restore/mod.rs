@@ -169,7 +169,7 @@ fn open_target(to: &Path) -> Result<OwnedFd> {
     if let Some(e) = failed {
         return Err(refuse(to, Kind::Io, &told(e)).next(advice));
     }
-    if names.left() > 0 {
+    if names.len() > 0 {
         return Err(refuse(to, Kind::Exists, &"it is not empty").next(advice));
     }
     // A default ACL of the target, maybe inherited from its parent, would creep into everything

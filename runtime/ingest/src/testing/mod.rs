@@ -3,13 +3,14 @@
 mod hostile;
 mod looking;
 mod races;
+mod remembering;
 mod rights;
 mod roundtrip;
 mod running;
 
 use crate::{Acknowledged, Chunking, PieceStore, Progress, Watch};
-use asl_core::{ChunkId, Error, FrameHash, HostClock, Kind, LogSeq, Result, TypeTag};
-use std::collections::{BTreeMap, HashMap};
+use asl_core::{BlockId, ChunkId, Error, FrameHash, HostClock, Kind, LogSeq, Result, TypeTag};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,6 +26,11 @@ pub(crate) struct Pieces {
     pub gets: AtomicU64,
     /// Puts that fail from this number on.
     pub full_after: AtomicU64,
+    /// Blocks that the root under way reaches.
+    pub reached: Mutex<BTreeSet<BlockId>>,
+    /// Blocks that are gone.
+    pub lost: Mutex<BTreeSet<BlockId>>,
+    pub working: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Pieces {
@@ -39,6 +45,9 @@ impl Pieces {
             puts: AtomicU64::new(0),
             gets: AtomicU64::new(0),
             full_after: AtomicU64::new(u64::MAX),
+            reached: Mutex::default(),
+            lost: Mutex::default(),
+            working: Mutex::default(),
         }
     }
 
@@ -71,6 +80,11 @@ impl Pieces {
     }
 }
 
+/// There are 256 blocks, and a piece is in one by its id.
+pub(crate) fn block_of(id: &ChunkId) -> BlockId {
+    BlockId::from([id.as_bytes()[0]; 32])
+}
+
 impl PieceStore for Pieces {
     fn chunking(&self) -> Chunking {
         self.chunking
@@ -87,12 +101,14 @@ impl PieceStore for Pieces {
                 "No space left on device",
             ));
         }
+        self.reached.lock().unwrap().insert(block_of(&id));
         Ok(self.map().insert(id, bytes.to_vec()).is_none())
     }
     fn commit_due(&self) -> Result<Option<Acknowledged>> {
         Ok((self.puts.load(Ordering::SeqCst) % 8 == 7).then(|| self.ack()))
     }
     fn begin_root(&self) -> Result<()> {
+        self.reached.lock().unwrap().clear();
         Ok(())
     }
     fn finish_root(&self, root: &[u8]) -> Result<(ChunkId, Acknowledged)> {
@@ -102,6 +118,36 @@ impl PieceStore for Pieces {
         self.gets.fetch_add(1, Ordering::SeqCst);
         let found = self.map().get(id).cloned();
         found.ok_or_else(|| Error::new(Kind::NotFound, "read", id, "no such piece"))
+    }
+    fn block_of(&self, id: &ChunkId) -> Result<Option<BlockId>> {
+        let known = self.map().contains_key(id);
+        Ok(known.then(|| block_of(id)))
+    }
+    fn rely_on(&self, block: &BlockId) -> Result<bool> {
+        let here = !self.lost.lock().unwrap().contains(block);
+        if here {
+            self.reached.lock().unwrap().insert(*block);
+        }
+        Ok(here)
+    }
+    fn working_key(&self, about: &[u8]) -> Result<[u8; 32]> {
+        Ok(*blake3::keyed_hash(&[7; 32], about).as_bytes())
+    }
+    fn working_files(&self) -> Result<Vec<String>> {
+        Ok(self.working.lock().unwrap().keys().cloned().collect())
+    }
+    fn read_working(&self, name: &str) -> Result<Vec<u8>> {
+        let found = self.working.lock().unwrap().get(name).cloned();
+        found.ok_or_else(|| Error::new(Kind::NotFound, "read", name, "no such file"))
+    }
+    fn write_working(&self, name: &str, content: &[u8]) -> Result<()> {
+        let mut files = self.working.lock().unwrap();
+        files.insert(name.to_string(), content.to_vec());
+        Ok(())
+    }
+    fn remove_working(&self, name: &str) -> Result<()> {
+        self.working.lock().unwrap().remove(name);
+        Ok(())
     }
 }
 

@@ -15,6 +15,9 @@ pub struct Ingest {
     /// Do not read sealed blocks back from the medium afterwards (the snapshot records it)
     #[arg(long)]
     pub no_read_back: bool,
+    /// Read every file again, also those that look as they did when they were sealed last
+    #[arg(long)]
+    pub no_cache: bool,
     /// Make a snapshot afterwards
     #[arg(long)]
     pub snapshot: bool,

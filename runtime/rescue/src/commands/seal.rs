@@ -102,6 +102,7 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
         &args.source,
         &args.source.to_string_lossy(),
         root.layout().root(),
+        args.no_cache,
         &screen,
     );
     screen.finish();
@@ -130,6 +131,7 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
             "entries": ingested.entries,
             "bytes": ingested.bytes,
             "new_bytes": ingested.new_bytes,
+            "recalled": ingested.recalled,
             "problems": ingested.problem_count,
             "durability": if handle.durability() == asl_backend::Durability::Durable { "durable" } else { "volatile" },
             "read_back": read_back == ReadBack::Done,
@@ -144,7 +146,8 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
     }))
 }
 
-/// Seals one tree under a name, leaving out the root that it is sealed into.
+/// Seals one tree under a name, leaving out the root that it is sealed into. Files that look as
+/// they did when they were sealed last are not read, unless all are to be.
 ///
 /// # Errors
 /// Those of the ingest.
@@ -153,6 +156,7 @@ pub fn seal_tree(
     source: &Path,
     name: &str,
     own_root: &Path,
+    read_all: bool,
     screen: &Screen<'_>,
 ) -> Result<Ingested> {
     let context = context();
@@ -160,6 +164,7 @@ pub fn seal_tree(
     let mut options = IngestOptions::new(&names, &*context.clock);
     options.name = Some(name.as_bytes().to_vec());
     options.exclude = vec![own_root.to_path_buf()];
+    options.read_all = read_all;
     asl_ingest::ingest_tree(handle, source, &options, screen)
 }
 
@@ -173,8 +178,12 @@ pub fn sealed_in_words(ingested: &Ingested, durability: asl_backend::Durability)
         0 => "complete".to_string(),
         n => format!("SEALED WITH HOLES: {n} problems, listed in the root"),
     };
+    let recalled = match ingested.recalled {
+        0 => String::new(),
+        n => format!(", {n} files as they were and not read"),
+    };
     format!(
-        "{} entries, {} ({} new): {holes}; {kept}.",
+        "{} entries, {} ({} new{recalled}): {holes}; {kept}.",
         ingested.entries,
         size(ingested.bytes),
         size(ingested.new_bytes)

@@ -87,6 +87,15 @@ impl Index {
         Ok(Some(merge).filter(|m| !m.blocks.is_empty()))
     }
 
+    /// Whether a trusted segment lists the block.
+    pub(crate) fn lists(&self, block: &BlockId) -> bool {
+        let listed = |s: &Paged| {
+            let blocks = &s.sealed().blocks;
+            blocks.binary_search_by_key(block, |(id, _)| *id).is_ok()
+        };
+        self.segments.iter().any(listed)
+    }
+
     /// Looks a piece up. A page that is not what was sealed is not believed, and told.
     ///
     /// # Errors

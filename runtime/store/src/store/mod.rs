@@ -5,13 +5,16 @@ mod merge;
 mod open;
 mod put;
 mod read;
+mod reuse;
 mod snapshot;
+mod working;
 
 pub(crate) use commit::put_named;
 pub use open::StoreOptions;
 pub(crate) use open::{content_form, manifest_heads, read_segment, read_whole};
 pub use put::Put;
 pub(crate) use snapshot::{reached, read_exact, read_manifest};
+pub use working::MAX_WORKING;
 
 use crate::block::Group;
 use crate::checkpoint::{Checkpoint, Schedule};

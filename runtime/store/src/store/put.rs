@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// Whether CURRENT holds the block live and its file is in place with its size.
-    fn is_here(&self, id: &BlockId) -> Result<bool> {
+    pub(super) fn is_here(&self, id: &BlockId) -> Result<bool> {
         let size = {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             current.blocks.get(id).copied()
@@ -158,7 +158,7 @@ impl super::Front {
         }
     }
 
-    fn rely(&mut self, block: BlockId) {
+    pub(super) fn rely(&mut self, block: BlockId) {
         let new = match &mut self.session {
             Some(session) => session.blocks.insert(block),
             None => true,

@@ -237,6 +237,7 @@ impl Run<'_> {
             place.path(),
             place.name(),
             self.target.path(),
+            false,
             &screen,
         );
         screen.finish();
