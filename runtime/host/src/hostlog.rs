@@ -10,7 +10,7 @@ use crate::leases::LeaseRecord;
 use asl_auth::{DomainState, LeaseTerms};
 use asl_backend::{Backend, Name};
 use asl_core::{
-    Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, SnapshotId, Timestamp, Value,
+    BlockId, Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, SnapshotId, Timestamp, Value,
 };
 use asl_store::{Evidence, FrameLog, LogForm, Mode};
 use std::path::PathBuf;
@@ -149,6 +149,13 @@ pub enum HostRecord {
         /// When, by this host's clock.
         time: Timestamp,
     },
+    /// Blocks that this host has lost: missing, or not what was written.
+    Damaged {
+        /// The blocks, ascending.
+        blocks: Vec<BlockId>,
+        /// When it was found, by this host's clock.
+        time: Timestamp,
+    },
     /// A snapshot that is kept no longer.
     Unpin {
         /// The snapshot.
@@ -214,6 +221,10 @@ impl HostRecord {
             HostRecord::InFull { host, decision } => {
                 MapBuilder::new().put(0, 8).put(1, *host).put(2, *decision)
             }
+            HostRecord::Damaged { blocks, time } => MapBuilder::new()
+                .put(0, 9)
+                .list(1, blocks.iter().copied())
+                .put(2, *time),
         }
         .build()
     }
@@ -268,6 +279,10 @@ impl HostRecord {
             8 => HostRecord::InFull {
                 host: f.id(1)?,
                 decision: f.id(2)?,
+            },
+            9 => HostRecord::Damaged {
+                blocks: f.ids(1)?,
+                time: Timestamp::from_value(&f.value(2)?)?,
             },
             n => {
                 return Err(Error::new(

@@ -5,7 +5,7 @@
 //! be made so by the next pin.
 
 use crate::domain::Domain;
-use crate::hostlog::HostRecord;
+use crate::hostlog::{HostLog, HostRecord};
 use crate::root::Context;
 use crate::time_text;
 use asl_backend::files;
@@ -34,8 +34,13 @@ pub struct Pin {
 /// # Errors
 /// `Damage` where the host log is broken: pins are never guessed; `Io`.
 pub fn pins(domain: &Domain) -> Result<BTreeMap<SnapshotId, Pin>> {
+    pinned(&domain.host_log())
+}
+
+/// What a host log says is pinned.
+pub(crate) fn pinned(log: &HostLog) -> Result<BTreeMap<SnapshotId, Pin>> {
     let mut pins = BTreeMap::new();
-    for record in domain.host_log().replay()? {
+    for record in log.replay()? {
         match record {
             HostRecord::Pin {
                 snapshot,

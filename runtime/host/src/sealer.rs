@@ -103,6 +103,34 @@ impl AgeSealer {
         })
     }
 
+    /// The same, sealing too, for the recipients that the DAM names: a repair seals segments anew.
+    ///
+    /// # Errors
+    /// `Refused` where the DAM's data recipient is not the one that was opened: nothing is ever
+    /// sealed to a recipient whose identity is not at hand.
+    pub fn sealing_again(mut self, dam: &VerifiedDam) -> Result<Self> {
+        let refuse = |why: &str| Error::new(Kind::Refused, "seal to", "the domain", why);
+        let named = dam
+            .dam()
+            .encryption
+            .as_ref()
+            .ok_or_else(|| refuse("the DAM names no encryption"))?;
+        let data = self
+            .epochs
+            .iter()
+            .find(|e| e.keys.number == named.epoch)
+            .and_then(|e| e.data.as_ref().map(DataIdentity::recipient))
+            .filter(|data| data.to_string() == named.data_recipient)
+            .ok_or_else(|| refuse("the DAM names another data recipient"))?;
+        let index: Recipient = named.index_recipient.parse()?;
+        self.sealing = Some(Sealing {
+            epoch: named.epoch,
+            block: [data.clone()],
+            segment: [index, data],
+        });
+        Ok(self)
+    }
+
     fn epoch(&self, number: u32) -> Result<&OpenedEpoch> {
         self.epochs
             .iter()

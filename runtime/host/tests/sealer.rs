@@ -196,7 +196,14 @@ fn a_handle_gives_each_credential_what_it_may_and_no_more() {
     assert_eq!(kind_of(nobody.chunk_id(&bytes)), Kind::Refused);
     assert_eq!(kind_of(nobody.get_piece(&id)), Kind::Refused);
     let report = nobody
-        .verify(VerifyOptions { data: false }, &|_, _| (), &|| false)
+        .verify(
+            VerifyOptions {
+                data: false,
+                ..VerifyOptions::default()
+            },
+            &|_, _| (),
+            &|| false,
+        )
         .unwrap();
     assert!(report.damage.is_empty() && report.blocks > 0);
 

@@ -25,6 +25,7 @@ mod manifest;
 mod names;
 mod pipeline;
 mod record;
+mod repair;
 mod sealer;
 mod segment;
 mod store;
@@ -39,11 +40,12 @@ pub use history::{history, Past};
 pub use log::{Evidence, Frame, FrameLog, Head, LogForm, Mode, MAX_FRAME};
 pub use manifest::{Manifest, ManifestSegment, ReadBack, SnapshotTerms};
 pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};
+pub use repair::RepairReport;
 pub use sealer::{OpenParts, Part, PlainSealer, ReadSeek, Sealer};
 pub use segment::MAX_SEGMENT;
-pub use store::{Ack, Damage, Put, Store, StoreOptions, MAX_WORKING};
+pub use store::{Ack, Damage, GcOptions, GcReport, Put, Store, StoreOptions, MAX_WORKING};
 pub use trust::{PageValue, TrustKey, PAGE};
-pub use verify::{ReadBackReport, VerifyOptions, VerifyReport};
+pub use verify::{ReadBackReport, Sample, VerifyOptions, VerifyReport};
 
 /// The type tag of a root piece.
 const ROOT_TAG: &str = "asl.root";

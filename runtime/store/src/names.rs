@@ -59,8 +59,25 @@ pub(crate) fn block(id: &BlockId) -> Result<Name> {
     sealed_dir(first)?.join(&format!("{id}.blk"))
 }
 
+pub(crate) fn sets() -> Result<Name> {
+    fixed("store/objects")
+}
+
 pub(crate) fn block_set(digest: &Digest) -> Result<Name> {
-    fixed("store/objects")?.join(&format!("{digest}.set"))
+    sets()?.join(&format!("{digest}.set"))
+}
+
+/// What a repair has set aside.
+pub(crate) fn quarantine() -> Result<Name> {
+    fixed("store/quarantine")
+}
+
+/// The note of the blocks that an unfinished check found good.
+pub(crate) fn verified(data: bool) -> Result<Name> {
+    match data {
+        true => fixed("tmp/verified-data"),
+        false => fixed("tmp/verified-structure"),
+    }
 }
 
 pub(crate) fn snapshots() -> Result<Name> {

@@ -108,7 +108,14 @@ fn judge(disk: &SimDisk, told: &Told, at: &str) -> Store {
     // Nothing half visible: whatever the log names is whole, each manifest agrees with the replay
     // up to it, and replaying the log anew gives CURRENT.
     let report = store
-        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .verify(
+            VerifyOptions {
+                data: true,
+                ..VerifyOptions::default()
+            },
+            &|_, _| (),
+            &|| false,
+        )
         .unwrap_or_else(|e| panic!("{at}: {e}"));
     assert_eq!(report.damage, [], "{at}");
     assert_eq!(report.not_checked, [] as [String; 0], "{at}");

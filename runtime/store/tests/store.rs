@@ -67,7 +67,14 @@ fn workers_seal_the_same_pieces_as_the_caller_would() {
         );
     }
     let report = store
-        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .verify(
+            VerifyOptions {
+                data: true,
+                ..VerifyOptions::default()
+            },
+            &|_, _| (),
+            &|| false,
+        )
         .unwrap();
     assert_eq!(report.damage, []);
     assert_eq!(report.pieces, 900);
@@ -203,7 +210,14 @@ fn damage_found_by_reading_is_no_longer_known_and_is_healed_by_putting_it_again(
     store.commit().unwrap();
     assert_eq!(store.get_piece(&id).unwrap(), bytes);
     let report = store
-        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .verify(
+            VerifyOptions {
+                data: true,
+                ..VerifyOptions::default()
+            },
+            &|_, _| (),
+            &|| false,
+        )
         .unwrap();
     assert_eq!(report.damage, []);
 }
@@ -419,7 +433,10 @@ fn a_sealing_credential_seals_and_deduplicates_but_cannot_read() {
     assert!(store.contains(&id).unwrap());
     assert_eq!(store.put_piece(id, &blob(), b"secret").unwrap(), Put::Known);
     assert_eq!(store.get_piece(&id).unwrap_err().kind(), Kind::Refused);
-    let all = VerifyOptions { data: true };
+    let all = VerifyOptions {
+        data: true,
+        ..VerifyOptions::default()
+    };
     let report = store.verify(all, &|_, _| (), &|| false).unwrap();
     assert_eq!(report.damage, []);
     assert_eq!(
@@ -979,7 +996,14 @@ fn a_store_of_many_commits_has_few_segments_and_finds_every_piece() {
         assert!(held(&store));
         assert_eq!(put_again(&store, count), 0);
         let report = store
-            .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+            .verify(
+                VerifyOptions {
+                    data: true,
+                    ..VerifyOptions::default()
+                },
+                &|_, _| (),
+                &|| false,
+            )
             .unwrap();
         assert_eq!(report.damage, []);
     }
@@ -1022,7 +1046,14 @@ fn a_store_works_whatever_the_append_unit() {
         let store = opened(&backend);
         assert_eq!(store.current().digest(), digest, "unit {unit}");
         let report = store
-            .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+            .verify(
+                VerifyOptions {
+                    data: true,
+                    ..VerifyOptions::default()
+                },
+                &|_, _| (),
+                &|| false,
+            )
             .unwrap();
         assert_eq!(report.damage, []);
         assert!(backend.names("cut-tails").is_empty());
@@ -1084,7 +1115,14 @@ fn a_store_in_a_real_directory_is_sealed_read_back_and_verified() {
     let store = open(Mode::Read).unwrap();
     assert_eq!(store.get_piece(&root).unwrap(), b"root");
     let report = store
-        .verify(VerifyOptions { data: true }, &|_, _| (), &|| false)
+        .verify(
+            VerifyOptions {
+                data: true,
+                ..VerifyOptions::default()
+            },
+            &|_, _| (),
+            &|| false,
+        )
         .unwrap();
     assert_eq!(
         (report.damage.len(), report.pieces, report.snapshots),

@@ -55,8 +55,8 @@ impl View {
                 self.admissions.insert(number, decision);
             }
             HostRecord::Evidence { decision, floor_ns } => self.leases.see(&decision, floor_ns),
-            // They keep data and give no right; `pins` reads them.
-            HostRecord::Pin { .. } | HostRecord::Unpin { .. } => {}
+            // They give no right; `pins` and `repair` read them.
+            HostRecord::Pin { .. } | HostRecord::Unpin { .. } | HostRecord::Damaged { .. } => {}
         }
     }
 }

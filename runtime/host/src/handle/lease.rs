@@ -6,6 +6,7 @@ use crate::hostlog::{HostRecord, LEASE_OVER};
 use crate::leases::{LeaseRecord, Leases};
 use asl_auth::DomainState;
 use asl_core::{ChunkId, Error, KeyId, Kind, Result, Timestamp};
+use std::sync::atomic::Ordering;
 
 pub(super) struct Gate {
     pub(super) state: DomainState,
@@ -77,10 +78,7 @@ impl StoreHandle {
     /// Bytes that may still be sealed here under the leases that count here; `None` without one.
     pub fn lease_left(&self) -> Option<u64> {
         let bounds = self.bounds(&self.gate())?;
-        let used = self
-            .store
-            .stored_bytes()
-            .saturating_add(self.store.pending_bytes());
+        let used = self.held().saturating_add(self.store.pending_bytes());
         Some(bounds.bytes.saturating_sub(used))
     }
 
@@ -167,7 +165,7 @@ impl StoreHandle {
             self.remember_head()?;
         }
         if limited && exceeds(&gate.pieces) {
-            let used = self.store.stored_bytes();
+            let used = self.held();
             return refuse(
                 format!(
                     "its lease of {} bytes is used up ({used} are stored)",
@@ -238,13 +236,18 @@ impl StoreHandle {
         }
     }
 
+    /// Bytes that count: what the domain has stored, and what crashed writers left beside it.
+    fn held(&self) -> u64 {
+        let orphans = self.orphans.load(Ordering::Relaxed);
+        self.store.stored_bytes().saturating_add(orphans)
+    }
+
     /// Stored bytes, with what may still be on its way and what will be written about it, at most.
     fn used(&self, pieces: &Pieces) -> u64 {
         // age adds 16 bytes to each 64 KiB.
         let sealing = pieces.bytes / 4096;
         let blocks = pieces.bytes / u64::from(self.params.block_target.max(1));
-        self.store
-            .stored_bytes()
+        self.held()
             .saturating_add(pieces.bytes)
             .saturating_add(sealing)
             .saturating_add(pieces.count.saturating_mul(PIECE_COST))

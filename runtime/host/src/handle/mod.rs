@@ -7,6 +7,7 @@ mod committer;
 mod device;
 mod lease;
 mod reuse;
+mod upkeep;
 
 pub use device::Device;
 
@@ -25,6 +26,7 @@ use asl_store::{
 };
 use committer::Committer;
 use lease::{Gate, Pieces};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a person brought to open a domain with.
@@ -64,6 +66,8 @@ pub struct StoreHandle {
     context: Context,
     host_log: HostLog,
     gate: Mutex<Gate>,
+    /// Bytes of what crashed writers left, which a lease counts until it is collected.
+    orphans: AtomicU64,
 }
 
 impl StoreHandle {
@@ -81,11 +85,49 @@ impl StoreHandle {
         boot: [u8; 16],
         context: &Context,
     ) -> Result<StoreHandle> {
-        let verb = if mode == Mode::Write {
-            Verb::AppendLog
-        } else {
-            Verb::Read
+        let verb = match mode {
+            Mode::Write => Verb::AppendLog,
+            Mode::Read => Verb::Read,
         };
+        Self::open_for(verb, root, domain, mode, credentials, scope, boot, context)
+    }
+
+    /// Opens a domain's store to forget, collect and repair: by the host itself also where nothing
+    /// may be sealed any more.
+    ///
+    /// # Errors
+    /// As [`StoreHandle::open`].
+    pub fn open_for_upkeep(
+        root: &HostRoot,
+        domain: &Domain,
+        credentials: Credentials,
+        boot: [u8; 16],
+        context: &Context,
+    ) -> Result<StoreHandle> {
+        let (mode, scope) = (Mode::Write, LeaseScope::Remote);
+        Self::open_for(
+            Verb::Gc,
+            root,
+            domain,
+            mode,
+            credentials,
+            scope,
+            boot,
+            context,
+        )
+    }
+
+    #[allow(clippy::too_many_arguments)] // one more than `open`, which it is the body of
+    fn open_for(
+        verb: Verb,
+        root: &HostRoot,
+        domain: &Domain,
+        mode: Mode,
+        credentials: Credentials,
+        scope: LeaseScope,
+        boot: [u8; 16],
+        context: &Context,
+    ) -> Result<StoreHandle> {
         if mode == Mode::Write {
             domain.require_sound()?;
         }
@@ -121,7 +163,11 @@ impl StoreHandle {
                 &domain.epochs()?,
             )?)),
             (true, Credentials::Open(owner)) => {
-                Some(Arc::new(AgeSealer::opening(&owner, &domain.epochs()?)?))
+                let opening = AgeSealer::opening(&owner, &domain.epochs()?)?;
+                Some(Arc::new(match mode {
+                    Mode::Write => opening.sealing_again(domain.require_dam()?)?,
+                    Mode::Read => opening,
+                }))
             }
         };
         let head_file = root.layout().head(domain.id());
@@ -137,11 +183,17 @@ impl StoreHandle {
             known_head,
             ..StoreOptions::new(context.nonce()?)
         };
-        let store = Arc::new(Store::open(backend.clone(), mode, options)?);
+        let store = Store::open(backend.clone(), mode, options)?;
+        let orphans = match (mode, domain.leases().is_empty()) {
+            (Mode::Write, false) => store.orphan_bytes()?,
+            _ => 0,
+        };
+        let store = Arc::new(store);
         let head_file = Arc::new(HeadFile::new(head_file));
         let committer = match mode {
-            Mode::Write => Some(start_committer(&store, &head_file, context)?),
-            Mode::Read => None,
+            // Who forgets and collects has the store for itself.
+            Mode::Write if verb != Verb::Gc => Some(start_committer(&store, &head_file, context)?),
+            _ => None,
         };
         Ok(StoreHandle {
             committer,
@@ -162,6 +214,7 @@ impl StoreHandle {
                 scope,
                 boot,
             )),
+            orphans: AtomicU64::new(orphans),
         })
     }
 

@@ -11,6 +11,7 @@ mod open;
 mod profile;
 mod seal;
 mod snapshot;
+mod upkeep;
 mod words;
 
 pub use admission::{Admission, Decide, Lease};
@@ -19,10 +20,11 @@ pub use image::Image;
 pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
 pub use log::Log;
 pub use look::{Cat, EntryType, Find, Ls, Sealed};
-pub use open::{Restore, Verify};
+pub use open::Restore;
 pub use profile::Profile;
 pub use seal::Ingest;
 pub use snapshot::Snapshot;
+pub use upkeep::{Gc, Repair, Verify};
 pub use words::{Completions, Man};
 
 use clap::{Args, Parser, Subcommand};
@@ -150,8 +152,27 @@ zeros. With --json the file is read and checked, and what it is is printed inste
     #[command(after_help = "\
 Examples:
   asl-host verify --domain alice.personal
-  asl-host verify --domain alice.personal --identity owner.txt")]
+  asl-host verify --domain alice.personal --identity owner.txt
+  asl-host verify --sample 5%
+
+Without --data and --identity: every file against its digest, and nothing is opened. Ends with exit
+code 4 where something is damaged.")]
     Verify(Verify),
+    /// Make good what can be made good from what is here, and say what is lost
+    #[command(after_help = "\
+Examples:
+  asl-host repair --domain alice.personal
+  asl-host repair --identity owner.txt --json
+
+What is replaced, and blocks that are not what was written, go to store/quarantine/. Lost blocks are
+sealed again by the next ingest of the same data. Ends with exit code 4 where something stays lost.")]
+    Repair(Repair),
+    /// Free what no root and no snapshot reaches; needs no key
+    #[command(after_help = "\
+Examples:
+  asl-host gc --dry-run
+  asl-host snapshot forget --keep-last 7 && asl-host gc")]
+    Gc(Gc),
     /// Check the boot medium
     #[command(subcommand)]
     Image(Image),

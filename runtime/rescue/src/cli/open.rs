@@ -1,6 +1,6 @@
-//! What reads and checks everything: `restore`, `verify`.
+//! What reads everything: `restore`.
 
-use super::{Sealed, WhichDomain};
+use super::Sealed;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,13 +15,4 @@ pub struct Restore {
     /// An empty or new directory
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-}
-
-#[derive(Args)]
-pub struct Verify {
-    #[command(flatten)]
-    pub which: WhichDomain,
-    /// The owner's age identity file: also open every block and check every piece
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
 }

@@ -80,4 +80,26 @@ line is one object, the numbers first.")]
         #[command(flatten)]
         which: WhichDomain,
     },
+    /// Keep snapshots no longer; `gc` then frees what only they reached
+    #[command(after_help = "\
+Examples:
+  asl-host snapshot forget snap-000001 snap-000002
+  asl-host snapshot forget --keep-last 7 --identity owner.txt && asl-host gc
+
+A pinned snapshot and the newest are never forgotten. With the owner's identity (a plain domain needs
+none) also those roots are let go that a newer root of the same source has replaced and no kept
+snapshot shows.")]
+    Forget {
+        /// The snapshots
+        #[arg(required_unless_present = "keep_last", conflicts_with = "keep_last")]
+        snapshots: Vec<SnapshotId>,
+        /// Forget all but the last so many, and the pinned ones
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        keep_last: Option<u32>,
+        #[command(flatten)]
+        which: WhichDomain,
+        /// The owner's age identity file
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
 }

@@ -5,6 +5,8 @@ pub mod dam;
 mod diff;
 pub mod domain;
 mod entry;
+mod forget;
+mod gc;
 pub mod host;
 mod image;
 pub mod keys;
@@ -13,9 +15,11 @@ mod log;
 mod look;
 mod open;
 mod profile;
+mod repair;
 pub mod seal;
 mod sealed;
 mod snapshot;
+mod verify;
 mod words;
 
 use crate::cli::{Cli, Command, WhichDomain};
@@ -51,7 +55,9 @@ pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Snapshot(verb) => snapshot::snapshot(root, verb, out),
         Command::Log(verb) => done(log::log(root, verb, out)),
         Command::Profile(verb) => done(profile::profile(verb, out)),
-        Command::Verify(args) => open::verify(root, &args, out),
+        Command::Verify(args) => verify::verify(root, &args, out),
+        Command::Repair(args) => repair::repair(root, &args, out),
+        Command::Gc(args) => gc::gc(root, &args, out),
         Command::Image(verb) => image::run(verb, out),
         Command::Man(args) => done(words::man(&args, out)),
         Command::Completions(args) => done(words::completions(&args, out)),
@@ -105,6 +111,15 @@ fn open_handle(
         boot_id()?,
         &context(),
     )
+}
+
+/// Opens a domain's store to forget, collect and repair.
+fn open_for_upkeep(
+    root: &HostRoot,
+    domain: &Domain,
+    credentials: Credentials,
+) -> Result<StoreHandle> {
+    StoreHandle::open_for_upkeep(root, domain, credentials, boot_id()?, &context())
 }
 
 fn open_domain(root: &Path, which: &WhichDomain) -> Result<(HostRoot, Domain)> {

@@ -1,15 +1,12 @@
-//! `restore` and `verify`: the verbs that read everything.
+//! `restore`: a sealed tree is brought back.
 
-use super::sealed::{open_credentials, open_sealed};
-use super::{open_domain, open_handle, DAMAGE, SEALED_WITH_HOLES};
+use super::sealed::open_sealed;
+use super::SEALED_WITH_HOLES;
 use crate::cli;
 use crate::out::{size, Out};
-use crate::progress::{bar, Screen};
-use crate::system;
+use crate::progress::Screen;
 use asl_core::{Error, Kind, Result};
-use asl_host::Credentials;
 use asl_ingest::RestoreOptions;
-use asl_store::{Mode, VerifyOptions};
 use serde_json::{json, Value};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -63,56 +60,4 @@ pub fn restore(root: &Path, args: &cli::Restore, out: Out) -> Result<ExitCode> {
     } else {
         0
     }))
-}
-
-pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
-    let (root, domain) = open_domain(root, &args.which)?;
-    let credentials = match &args.identity {
-        Some(_) => open_credentials(&domain, args.identity.as_deref())?,
-        None => Credentials::None,
-    };
-    let data = args.identity.is_some() || !domain.genesis().params.encrypted;
-    let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
-    let bar = bar(out, "verifying");
-    let report = handle.verify(
-        VerifyOptions { data },
-        &|done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        },
-        &system::stopped,
-    );
-    bar.finish_and_clear();
-    let report = report?;
-    let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
-    let depth = if data {
-        "every piece opened"
-    } else {
-        "structure only; add --identity to open every piece"
-    };
-    let mut text = format!(
-        "Checked {} blocks, {} segments, {} snapshots ({depth}).\n",
-        report.blocks, report.segments, report.snapshots
-    );
-    for line in &damage {
-        text.push_str(&format!("DAMAGE: {line}\n"));
-    }
-    for line in &report.not_checked {
-        text.push_str(&format!("NOT CHECKED: {line}\n"));
-    }
-    for line in &report.notes {
-        text.push_str(&format!("note: {line}\n"));
-    }
-    if damage.is_empty() {
-        text.push_str(if report.not_checked.is_empty() {
-            "No damage.\n"
-        } else {
-            "No damage in what was checked.\n"
-        });
-    }
-    out.result(
-        &text,
-        &json!({ "blocks": report.blocks, "segments": report.segments, "snapshots": report.snapshots, "pieces_opened": data, "damage": damage, "not_checked": report.not_checked, "notes": report.notes }),
-    )?;
-    Ok(ExitCode::from(if damage.is_empty() { 0 } else { DAMAGE }))
 }

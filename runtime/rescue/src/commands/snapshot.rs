@@ -1,6 +1,7 @@
 //! `snapshot`: made, listed, told, compared and kept.
 
 use super::diff::diff;
+use super::forget::forget;
 use super::seal::{begin_session, read_back};
 use super::sealed::{find_snapshot, open_credentials};
 use super::{context, open_domain, open_handle, DAMAGE};
@@ -63,6 +64,19 @@ pub fn snapshot(root: &Path, verb: Snapshot, out: Out) -> Result<ExitCode> {
                 &json!({ "snapshot": snapshot.to_string(), "pinned": true, "changed": new }),
             )
         }
+        Snapshot::Forget {
+            snapshots,
+            keep_last,
+            which,
+            identity,
+        } => forget(
+            root,
+            &which,
+            &snapshots,
+            keep_last,
+            identity.as_deref(),
+            out,
+        ),
         Snapshot::Unpin { snapshot, which } => {
             let (_, mut domain) = open_domain(root, &which)?;
             let was = unpin(&mut domain, &context(), snapshot)?;

@@ -29,7 +29,7 @@ const PENDING_WAIT: Duration = Duration::from_secs(30);
 const SEGMENT_ENTRIES: usize = (MAX_SEGMENT as usize - (16 << 20)) / segment::ENTRY_ROW;
 /// Blocks of one segment, and relied-on blocks of one frame, at most: a frame stays far below
 /// 16 MiB and its reader's count of items.
-const FRAME_BLOCKS: usize = 40_000;
+pub(super) const FRAME_BLOCKS: usize = 40_000;
 
 /// What a commit is due for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Store {
         Ok(self.ack(head))
     }
 
-    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,7 +266,7 @@ impl Store {
     }
 
     /// Writes a segment with this body, and reads back of it what the index needs.
-    pub(super) fn put_segment(
+    pub(crate) fn put_segment(
         &self,
         writer: &mut Writer,
         epoch: u32,
@@ -367,7 +367,7 @@ impl Store {
         }
     }
 
-    pub(super) fn append_frame(
+    pub(crate) fn append_frame(
         &self,
         writer: &mut Writer,
         records: &[Record],

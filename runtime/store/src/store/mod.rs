@@ -1,6 +1,7 @@
 //! An open store: one domain's blocks, index and content log at one location.
 
 mod commit;
+mod gc;
 mod merge;
 mod open;
 mod put;
@@ -10,6 +11,7 @@ mod snapshot;
 mod working;
 
 pub(crate) use commit::put_named;
+pub use gc::{GcOptions, GcReport};
 pub use open::StoreOptions;
 pub(crate) use open::{content_form, manifest_heads, read_segment, read_whole};
 pub use put::Put;
@@ -67,7 +69,7 @@ pub struct Store {
     pipeline: Option<Pipeline>,
     writer: Mutex<Writer>,
     current: RwLock<Arc<Current>>,
-    index: RwLock<Index>,
+    pub(crate) index: RwLock<Index>,
     /// Whether a block's file was found in place with its size; asked once.
     present: Mutex<HashMap<BlockId, bool>>,
     extents: Mutex<read::Extents>,
@@ -78,7 +80,7 @@ pub struct Store {
 }
 
 /// What only the committing thread touches.
-struct Writer {
+pub(crate) struct Writer {
     log: FrameLog,
     ledger: Ledger,
     next_segment: u32,
@@ -136,9 +138,11 @@ impl Store {
         Arc::clone(&current)
     }
 
-    /// Bytes of blocks, segments, frames and manifests since the log began.
+    /// Bytes of blocks, segments, frames and manifests that the domain has; what left CURRENT
+    /// counts no longer.
     pub fn stored_bytes(&self) -> u64 {
-        self.head().stored_bytes
+        let current = self.current();
+        current.head.stored_bytes.saturating_sub(current.freed)
     }
 
     /// Bytes taken in that no commit names yet; what waits to be compressed counts uncompressed.

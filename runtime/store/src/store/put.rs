@@ -120,7 +120,9 @@ impl Store {
     pub(super) fn is_here(&self, id: &BlockId) -> Result<bool> {
         let size = {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            current.blocks.get(id).copied()
+            // What is to go is not relied on anew: its pieces are sealed again.
+            let stays = |_: &&u64| !current.doomed.contains(id);
+            current.blocks.get(id).filter(stays).copied()
         };
         let Some(size) = size else {
             return Ok(false);

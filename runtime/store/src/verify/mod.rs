@@ -5,7 +5,10 @@
 //! segment keys trust values are checked too; with the open identity every piece.
 
 mod blocks;
+mod course;
 mod history;
+
+pub use course::Sample;
 
 use crate::store::{Damage, Store};
 use asl_core::{Error, Kind, Result};
@@ -15,6 +18,12 @@ use asl_core::{Error, Kind, Result};
 pub struct VerifyOptions {
     /// Open every block and check every piece and segment against it; needs the open identity.
     pub data: bool,
+    /// Look at a share of the blocks only; everything else is checked whole.
+    pub sample: Option<Sample>,
+    /// Note in `tmp/` which blocks were found good, for a later check that is to go on.
+    pub remember: bool,
+    /// Go on where a check of the same depth was interrupted.
+    pub resume: bool,
 }
 
 /// What [`Store::verify`] looked at, and what it found.
@@ -36,6 +45,8 @@ pub struct VerifyReport {
     pub sets: u64,
     /// Pieces opened and checked against their ids.
     pub pieces: u64,
+    /// Blocks that the check which this one goes on from had found good.
+    pub earlier: u64,
     /// What could not be looked at, and why; a reader must not take it for checked.
     pub not_checked: Vec<String>,
     /// What is odd and not damage: leftovers of a crash, a torn tail that a writer will cut.
@@ -101,4 +112,5 @@ impl VerifyReport {
 
 fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "check", "the blocks", "it was stopped")
+        .next("go on with `asl-host verify --resume`")
 }

@@ -1,0 +1,91 @@
+//! `verify`: damage is found before it is served.
+
+use super::sealed::open_credentials;
+use super::{context, open_domain, open_handle, DAMAGE};
+use crate::cli;
+use crate::out::Out;
+use crate::progress::bar;
+use crate::system;
+use asl_core::Result;
+use asl_host::Credentials;
+use asl_store::{Mode, Sample, VerifyOptions};
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
+    let (root, domain) = open_domain(root, &args.which)?;
+    let data = args.data || args.identity.is_some();
+    let credentials = match data {
+        true => open_credentials(&domain, args.identity.as_deref())?,
+        false => Credentials::None,
+    };
+    let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
+    let sample = match args.sample {
+        Some(per_million) => {
+            let mut seed = [0; 32];
+            context().entropy.fill(&mut seed)?;
+            Some(Sample { per_million, seed })
+        }
+        None => None,
+    };
+    let options = VerifyOptions {
+        data,
+        sample,
+        remember: sample.is_none(),
+        resume: args.resume,
+    };
+    let bar = bar(out, "verifying");
+    let report = handle.verify(
+        options,
+        &|done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        },
+        &system::stopped,
+    );
+    bar.finish_and_clear();
+    let report = report?;
+    let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
+    let depth = if data {
+        "every piece opened"
+    } else {
+        "structure only; --data opens every piece"
+    };
+    let mut text = format!(
+        "Checked {} blocks, {} segments, {} snapshots ({depth}).\n",
+        report.blocks, report.segments, report.snapshots
+    );
+    if report.earlier > 0 {
+        text.push_str(&format!(
+            "{} blocks were found good before the interruption.\n",
+            report.earlier
+        ));
+    }
+    for line in &damage {
+        text.push_str(&format!("DAMAGE: {line}\n"));
+    }
+    for line in &report.not_checked {
+        text.push_str(&format!("NOT CHECKED: {line}\n"));
+    }
+    for line in &report.notes {
+        text.push_str(&format!("note: {line}\n"));
+    }
+    match (damage.is_empty(), report.not_checked.is_empty()) {
+        (false, _) => text.push_str("`asl-host repair` makes good what it can.\n"),
+        (true, true) => text.push_str("No damage.\n"),
+        (true, false) => text.push_str("No damage in what was checked.\n"),
+    }
+    let object = json!({
+        "blocks": report.blocks,
+        "blocks_checked_earlier": report.earlier,
+        "segments": report.segments,
+        "snapshots": report.snapshots,
+        "pieces_opened": data,
+        "damage": damage,
+        "not_checked": report.not_checked,
+        "notes": report.notes,
+    });
+    out.result(&text, &object)?;
+    Ok(ExitCode::from(if damage.is_empty() { 0 } else { DAMAGE }))
+}
