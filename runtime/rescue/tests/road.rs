@@ -224,7 +224,12 @@ fn a_plain_domain_goes_the_same_road_without_any_key() {
         .run()
         .ok();
     tree::assert_same(&source, &world.path("back"));
-    let report = world.asl().words(["verify", "--json"]).run().ok().json();
+    let report = world
+        .asl()
+        .words(["verify", "--data", "--json"])
+        .run()
+        .ok()
+        .json();
     assert_eq!(report["pieces_opened"], true);
 }
 
