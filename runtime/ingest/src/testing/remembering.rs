@@ -587,8 +587,8 @@ fn many_runs_leave_few_parts() {
 #[test]
 fn a_directory_of_more_names_than_memory_may_hold_is_known_name_by_name() {
     let store = Pieces::new();
-    let top = Some(store.forge(b"piece"));
-    let block = block_of(&top.unwrap());
+    let piece = store.forge(b"piece");
+    let (block, top) = (block_of(&piece), Some(piece));
     let (size, depth) = (5, 0);
     let content = Kept {
         blob: BlobRef { size, depth, top },
