@@ -23,7 +23,7 @@ pub use handle::{Credentials, LeaseScope, StoreHandle};
 pub use root::{Context, HostRoot, KeptKey};
 
 pub use asl_backend::Durability;
-pub use asl_store::{Ack, Put};
+pub use asl_store::{Ack, Put, TakePiece};
 
 use asl_core::{Error, Kind, Result};
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use crate::{Acknowledged, Chunking, PieceStore};
 use asl_core::{BlockId, ChunkId, Result, TypeTag};
-use asl_host::{Ack, Durability, Put, StoreHandle};
+use asl_host::{Ack, Durability, Put, StoreHandle, TakePiece};
 
 impl PieceStore for StoreHandle {
     fn chunking(&self) -> Chunking {
@@ -36,6 +36,10 @@ impl PieceStore for StoreHandle {
 
     fn get(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.get_piece(id)
+    }
+
+    fn get_many(&self, ids: &[ChunkId], take: TakePiece<'_>) -> Result<()> {
+        self.get_pieces(ids, take)
     }
 
     fn block_of(&self, id: &ChunkId) -> Result<Option<BlockId>> {

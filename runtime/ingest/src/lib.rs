@@ -20,6 +20,7 @@ mod testing;
 mod walk;
 mod watch;
 
+pub use asl_host::TakePiece;
 pub use compare::{compare, Change};
 pub use ingest::{ingest_tree, IngestOptions, Ingested};
 pub use look::{list, open_at, read_file, Listed};

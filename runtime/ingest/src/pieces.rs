@@ -4,6 +4,7 @@
 //! outside; the tests of this crate use memory.
 
 use asl_core::{BlockId, ChunkId, Error, FrameHash, Kind, LogSeq, Result, TypeTag};
+use asl_host::TakePiece;
 use fastcdc::v2020::{
     AVERAGE_MAX, AVERAGE_MIN, MAXIMUM_MAX, MAXIMUM_MIN, MINIMUM_MAX, MINIMUM_MIN,
 };
@@ -99,6 +100,21 @@ pub trait PieceStore: Send + Sync {
     /// # Errors
     /// `NotFound`, `Damage`, or `Refused` where the open identity is not at hand.
     fn get(&self, id: &ChunkId) -> Result<Vec<u8>>;
+    /// Reads many pieces, each checked as by `get`, in the order that suits the store.
+    ///
+    /// `take` is told of every one once: its place in `ids`, and its bytes or why there are none.
+    ///
+    /// # Errors
+    /// Those of `take`, which end the call, and the store's where they concern all pieces.
+    fn get_many(&self, ids: &[ChunkId], take: TakePiece<'_>) -> Result<()> {
+        for (place, id) in ids.iter().enumerate() {
+            match self.get(id) {
+                Ok(piece) => take(place, Ok(&piece))?,
+                Err(e) => take(place, Err(e))?,
+            }
+        }
+        Ok(())
+    }
 
     /// The committed block in which a piece lies; `None` while it is on its way.
     ///

@@ -6,7 +6,7 @@
 
 use asl_core::canon::Limits;
 use asl_core::codec::{BlobRef, Entry, Link, ListNode};
-use asl_core::{Error, Kind, Result};
+use asl_core::{ChunkId, Error, Kind, Result};
 
 use crate::PieceStore;
 
@@ -37,13 +37,24 @@ fn damage(why: &str) -> Error {
         .next("run `asl-host verify`; a holder of the domain may have the undamaged blocks")
 }
 
+/// A stretch of a blob as its list nodes tell it: no piece of data is read for it.
+#[derive(Debug)]
+pub(crate) enum Stretch {
+    /// A piece of that many bytes, to be taken from `skip` on.
+    Piece { id: ChunkId, size: u64, skip: u64 },
+    /// That many zeros.
+    Hole(u64),
+    /// That many bytes which the store cannot tell of, and why.
+    Lost(u64, Error),
+}
+
 struct Node {
     links: std::vec::IntoIter<Link>,
     depth: u8,
 }
 
-/// Reads one blob from an offset on.
-pub(crate) struct BlobReader<'a> {
+/// Tells the stretches of one blob from an offset on.
+pub(crate) struct Stretches<'a> {
     store: &'a dyn PieceStore,
     blob: BlobRef,
     begun: bool,
@@ -51,15 +62,10 @@ pub(crate) struct BlobReader<'a> {
     nodes: Vec<Node>,
 }
 
-impl<'a> BlobReader<'a> {
-    /// A reader from the first byte on.
-    pub(crate) fn new(store: &'a dyn PieceStore, blob: BlobRef) -> Self {
-        BlobReader::at(store, blob, 0)
-    }
-
-    /// A reader from a byte on.
+impl<'a> Stretches<'a> {
+    /// The stretches from a byte on.
     pub(crate) fn at(store: &'a dyn PieceStore, blob: BlobRef, offset: u64) -> Self {
-        BlobReader {
+        Stretches {
             store,
             blob,
             begun: false,
@@ -72,7 +78,7 @@ impl<'a> BlobReader<'a> {
     ///
     /// # Errors
     /// Only those that end everything, such as a key that is not at hand.
-    pub(crate) fn next(&mut self) -> Result<Option<Part>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Stretch>> {
         while let Some((link, depth)) = self.next_link() {
             if link.size == 0 {
                 // An empty blob has no piece; below a node there is no empty link.
@@ -82,30 +88,27 @@ impl<'a> BlobReader<'a> {
                 self.skip -= link.size;
                 continue;
             }
-            let left = link.size - self.skip;
-            let Some(id) = link.id else {
+            let skip = self.skip;
+            let left = link.size - skip;
+            let size = link.size;
+            if link.id.is_none() || depth == 0 {
                 self.skip = 0;
-                return Ok(Some(Part::Hole(left)));
+            }
+            let Some(id) = link.id else {
+                return Ok(Some(Stretch::Hole(left)));
             };
-            let read = self.store.get(&id).and_then(|piece| match depth {
-                0 => data(piece, link.size, self.skip).map(Some),
-                _ => {
-                    let links = node(&piece, link.size)?.0.into_iter();
-                    let depth = depth - 1;
+            if depth == 0 {
+                return Ok(Some(Stretch::Piece { id, size, skip }));
+            }
+            match self.store.get(&id).and_then(|piece| node(&piece, size)) {
+                Ok(node) => {
+                    let (links, depth) = (node.0.into_iter(), depth - 1);
                     self.nodes.push(Node { links, depth });
-                    Ok(None)
                 }
-            });
-            match read {
-                Ok(Some(bytes)) => {
-                    self.skip = 0;
-                    return Ok(Some(Part::Data(bytes)));
-                }
-                Ok(None) => {}
                 Err(e) if ends_all(&e) => return Err(e),
                 Err(e) => {
                     self.skip = 0;
-                    return Ok(Some(Part::Lost(left, e)));
+                    return Ok(Some(Stretch::Lost(left, e)));
                 }
             }
         }
@@ -129,14 +132,50 @@ impl<'a> BlobReader<'a> {
     }
 }
 
-fn data(mut piece: Vec<u8>, size: u64, skip: u64) -> Result<Vec<u8>> {
-    if piece.len() as u64 != size {
-        return Err(damage("a piece has another size than its link states"));
+/// Reads one blob from an offset on, piece after piece.
+pub(crate) struct BlobReader<'a>(Stretches<'a>);
+
+impl<'a> BlobReader<'a> {
+    /// A reader from the first byte on.
+    pub(crate) fn new(store: &'a dyn PieceStore, blob: BlobRef) -> Self {
+        BlobReader::at(store, blob, 0)
     }
-    if skip > 0 {
-        piece.drain(..(skip as usize).min(piece.len()));
+
+    /// A reader from a byte on.
+    pub(crate) fn at(store: &'a dyn PieceStore, blob: BlobRef, offset: u64) -> Self {
+        BlobReader(Stretches::at(store, blob, offset))
     }
-    Ok(piece)
+
+    /// The next stretch; their lengths add up to the blob's size.
+    ///
+    /// # Errors
+    /// Only those that end everything, such as a key that is not at hand.
+    pub(crate) fn next(&mut self) -> Result<Option<Part>> {
+        let (id, size, skip) = match self.0.next()? {
+            None => return Ok(None),
+            Some(Stretch::Hole(n)) => return Ok(Some(Part::Hole(n))),
+            Some(Stretch::Lost(n, e)) => return Ok(Some(Part::Lost(n, e))),
+            Some(Stretch::Piece { id, size, skip }) => (id, size, skip),
+        };
+        let read = self.0.store.get(&id).and_then(|mut piece| {
+            sized(&piece, size)?;
+            piece.drain(..skip as usize);
+            Ok(piece)
+        });
+        match read {
+            Ok(bytes) => Ok(Some(Part::Data(bytes))),
+            Err(e) if ends_all(&e) => Err(e),
+            Err(e) => Ok(Some(Part::Lost(size - skip, e))),
+        }
+    }
+}
+
+/// Checks that a piece is as long as its link states.
+pub(crate) fn sized(piece: &[u8], size: u64) -> Result<()> {
+    if piece.len() as u64 == size {
+        return Ok(());
+    }
+    Err(damage("a piece has another size than its link states"))
 }
 
 fn node(piece: &[u8], size: u64) -> Result<ListNode> {
@@ -198,7 +237,7 @@ impl<'a> TreeReader<'a> {
 
     /// Bytes of memory it holds.
     pub(crate) fn held(&self) -> usize {
-        self.buffer.capacity() + self.reader.nodes.len() * (48 << 10)
+        self.buffer.capacity() + self.reader.0.nodes.len() * (48 << 10)
     }
 
     /// Gives its memory back; the next entry is read anew.

@@ -43,7 +43,9 @@ pub use record::{Epoch, Record, RecordKind, Role, SealedSegment};
 pub use repair::RepairReport;
 pub use sealer::{OpenParts, Part, PlainSealer, ReadSeek, Sealer};
 pub use segment::MAX_SEGMENT;
-pub use store::{Ack, Damage, GcOptions, GcReport, Put, Store, StoreOptions, MAX_WORKING};
+pub use store::{
+    Ack, Damage, GcOptions, GcReport, Put, Store, StoreOptions, TakePiece, MAX_WORKING,
+};
 pub use trust::{PageValue, TrustKey, PAGE};
 pub use verify::{ReadBackReport, Sample, VerifyOptions, VerifyReport};
 

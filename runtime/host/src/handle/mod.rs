@@ -22,7 +22,8 @@ use asl_backend::{Backend, Durability, Name};
 use asl_core::{ChunkId, Digest, DomainId, Error, Kind, Result, SnapshotId, Timestamp, TypeTag};
 use asl_store::{
     Ack, BlockSet, Current, Damage, Head, Manifest, Mode, PlainSealer, Put, ReadBack,
-    ReadBackReport, Sealer, SnapshotTerms, Store, StoreOptions, VerifyOptions, VerifyReport,
+    ReadBackReport, Sealer, SnapshotTerms, Store, StoreOptions, TakePiece, VerifyOptions,
+    VerifyReport,
 };
 use committer::Committer;
 use lease::{Gate, Pieces};
@@ -286,6 +287,16 @@ impl StoreHandle {
     pub fn get_piece(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.allow(Verb::Read, 0)?;
         self.store.get_piece(id)
+    }
+
+    /// Many pieces, each checked against its id, in the order in which they lie on the medium;
+    /// `take` is told of every one once, by its place in `ids`.
+    ///
+    /// # Errors
+    /// Those of `take`, and `Refused` without a key. A piece that cannot be read is told to `take`.
+    pub fn get_pieces(&self, ids: &[ChunkId], take: TakePiece<'_>) -> Result<()> {
+        self.allow(Verb::Read, 0)?;
+        self.store.get_pieces(ids, take)
     }
 
     /// Has a commit made where enough is sealed or enough time has passed, and tells what the one

@@ -86,11 +86,21 @@ impl Refusals {
     }
 
     fn add(&mut self, path: &[u8], what: &str, e: Errno) {
-        let mut cause = format!("{what}: {}", told(e));
+        self.count(format!("{what}: {}", told(e)), path.to_vec(), 1);
+    }
+
+    fn count(&mut self, mut cause: String, path: Vec<u8>, times: u64) {
         if self.0.len() >= CAUSES && !self.0.contains_key(&cause) {
             cause = "more metadata could not be set".to_string();
         }
-        self.0.entry(cause).or_insert_with(|| (path.to_vec(), 0)).1 += 1;
+        self.0.entry(cause).or_insert((path, 0)).1 += times;
+    }
+
+    /// Takes in what was refused of later entries.
+    pub(crate) fn merge(&mut self, later: Refusals) {
+        for (cause, (path, times)) in later.0 {
+            self.count(cause, path, times);
+        }
     }
 
     /// Each cause with the first path it was met at.

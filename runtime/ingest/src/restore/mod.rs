@@ -3,10 +3,17 @@
 //! The tree is taken for hostile: every call is confined beneath the target by the kernel, on one
 //! name at a time, follows no link, and replaces nothing. What is written is verified against the
 //! keys it was stored under.
+//!
+//! ```text
+//! walk -> place: directories, links, empty files -+-> windows -> crew: pieces in the order of
+//!                 one thread, in the tree's order                blocks -> bytes, metadata
+//! ```
 
 mod apply;
 mod content;
+mod crew;
 mod place;
+mod report;
 
 use crate::look::open_at;
 use crate::os::{open_beneath, read_names, retry, stat_fd, told, DirStack};
@@ -14,11 +21,13 @@ use crate::walk::walk;
 use crate::{PieceStore, Watch};
 use asl_core::codec::{Problem, Root};
 use asl_core::{ChunkId, Error, Kind, Result};
+use crew::{Crew, Shared};
 use place::Placer;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{fremovexattr, openat, syncfs, Mode, OFlags, CWD};
 use rustix::io::Errno;
 use std::path::Path;
+use std::thread;
 
 /// What is restored, and what that may cost at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,24 +126,28 @@ pub fn restore(
     let id = stat_fd(target.as_fd()).map_err(|e| refuse(to, Kind::Io, &told(e)))?;
     let mut dirs = DirStack::new(open_dir);
     dirs.push(Vec::new(), target, id.id);
-    let mut placer = Placer::new(store, watch, dirs, root.bytes);
-    walk(store, &root, &mut placer)?;
-    placer.tell_refusals();
-    let dir = placer.dirs.root();
+    let shared = Shared::new(store);
+    let placed = thread::scope(|scope| {
+        let crew = Crew::start(scope, &shared);
+        let mut placer = Placer::new(&shared, watch, crew, dirs, root.bytes);
+        let walked = walk(store, &root, &mut placer);
+        placer.finish(walked).map(|()| placer.placed())
+    })?;
+    let dir = placed.dirs.root();
     let synced = dir.and_then(|d| retry(|| syncfs(d.as_fd())));
     synced.map_err(|e| {
         refuse(to, Kind::Io, &told(e)).next(
             "not everything may have reached the medium: check it and restore again elsewhere",
         )
     })?;
-    watch.progress(&placer.progress);
+    watch.progress(&placed.progress);
     Ok(Restored {
         root,
-        entries: placer.progress.entries,
-        bytes: placer.progress.bytes,
-        problem_count: placer.problems.count(),
-        damaged: placer.damaged,
-        problems: placer.problems.into_kept(),
+        entries: placed.progress.entries,
+        bytes: placed.progress.bytes,
+        problem_count: placed.problems.count(),
+        damaged: placed.damaged,
+        problems: placed.problems.into_kept(),
     })
 }
 

@@ -1,18 +1,23 @@
 //! Puts entries in their places, one name at a time below the current directory.
 
 use super::apply::Refusals;
-use super::content::{self, Content};
-use crate::os::{open_beneath, retry, stat_at, stat_fd, told, DirStack, FileId, Node};
+use super::content::File;
+use super::crew::{Crew, Shared};
+use super::report::{damaged, interrupted, refused};
+use crate::os::{open_beneath, retry, stat_at, stat_fd, DirStack, FileId, Node};
 use crate::problems::Problems;
+use crate::read::Stretches;
 use crate::walk::Visitor;
-use crate::{PieceStore, Progress, Watch};
+use crate::{Progress, Watch};
 use asl_core::codec::{Entry, EntryKind};
-use asl_core::{Digest, Error, Kind, Result};
+use asl_core::{Digest, Error, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{linkat, mkdirat, mknodat, symlinkat, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 /// The first name of a file with several.
 struct Linked {
@@ -22,31 +27,44 @@ struct Linked {
     entry: Digest,
 }
 
-/// The visitor that writes.
-pub(crate) struct Placer<'a> {
-    store: &'a dyn PieceStore,
-    watch: &'a dyn Watch,
+/// What a finished restore has made and met.
+pub(crate) struct Placed {
     pub dirs: DirStack,
     pub progress: Progress,
     pub problems: Problems,
     pub damaged: u64,
-    pub refusals: Refusals,
+}
+
+/// The visitor that makes everything in the order of the tree; the crew fills the files.
+pub(crate) struct Placer<'a> {
+    shared: &'a Shared<'a>,
+    watch: &'a dyn Watch,
+    crew: Crew,
+    dirs: DirStack,
+    progress: Progress,
+    problems: Problems,
+    damaged: u64,
+    refusals: Refusals,
     links: HashMap<u64, Linked>,
     /// Bytes the root still allows.
     left: u64,
+    /// Entries met, by which problems are told in order.
+    met: u64,
     top_is_open: bool,
 }
 
 impl<'a> Placer<'a> {
     pub(crate) fn new(
-        store: &'a dyn PieceStore,
+        shared: &'a Shared<'a>,
         watch: &'a dyn Watch,
+        crew: Crew,
         dirs: DirStack,
         bytes: u64,
     ) -> Self {
         Placer {
-            store,
+            shared,
             watch,
+            crew,
             dirs,
             progress: Progress::default(),
             problems: Problems::default(),
@@ -54,62 +72,97 @@ impl<'a> Placer<'a> {
             refusals: Refusals::default(),
             links: HashMap::new(),
             left: bytes,
+            met: 0,
             top_is_open: false,
         }
     }
 
-    pub(crate) fn problem(&mut self, path: &[u8], why: &str) {
+    /// Waits until all that was laid down is in place, and tells what was refused more than once.
+    ///
+    /// # Errors
+    /// That of the walk, before the crew's.
+    pub(crate) fn finish(&mut self, walked: Result<()>) -> Result<()> {
+        if walked.is_err() && self.shared.ended.load(Ordering::SeqCst) {
+            return walked;
+        }
+        // Where the walk alone has ended, what it met before is in place too.
+        let done = self.drain();
+        walked.and(done)?;
+        let refusals = std::mem::take(&mut self.refusals);
+        for (path, why) in refusals.told() {
+            self.tell(&path, &why);
+        }
+        Ok(())
+    }
+
+    /// What is in place; the crew is let go.
+    pub(crate) fn placed(self) -> Placed {
+        Placed {
+            dirs: self.dirs,
+            progress: self.progress,
+            problems: self.problems,
+            damaged: self.damaged,
+        }
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        self.crew.send();
+        while !self.crew.is_idle() {
+            self.merge()?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, path: &[u8], why: &str) {
         self.problems.add(path, why);
         self.progress.problems = self.problems.count();
         self.watch.problem(path, why);
     }
 
-    /// Tells at the end what was refused more than once, each cause once.
-    pub(crate) fn tell_refusals(&mut self) {
-        for (path, why) in std::mem::take(&mut self.refusals).told() {
-            self.problem(&path, &why);
-        }
+    fn problem(&mut self, path: &[u8], why: String) {
+        let place = self.met;
+        self.crew.report().problem(place, path, why);
     }
 
-    fn pulse(&self) -> Result<()> {
+    fn pulse(&mut self) -> Result<()> {
+        self.progress.bytes = self.shared.bytes.load(Ordering::Relaxed);
         self.watch.progress(&self.progress);
         if self.watch.stop() {
-            return Err(Error::new(
-                Kind::Interrupted,
-                "restore",
-                "the root",
-                "it was interrupted",
-            )
-            .next("what is in place is not complete; restore again into a new directory"));
+            self.shared.ended.store(true, Ordering::SeqCst);
+            return Err(interrupted());
         }
+        Ok(())
+    }
+
+    /// Takes in what the crew has done, or waits a little for it.
+    fn merge(&mut self) -> Result<()> {
+        if let Some(mut report) = self.crew.wait()? {
+            for (path, why) in report.take_problems() {
+                self.tell(&path, &why);
+            }
+            self.damaged += report.damaged;
+            self.refusals.merge(report.refusals);
+        }
+        self.pulse()
+    }
+
+    /// Hands a full window to the crew.
+    fn send_full(&mut self) -> Result<()> {
+        if !self.crew.is_full() {
+            return Ok(());
+        }
+        while self.crew.is_busy() {
+            self.merge()?;
+        }
+        self.crew.send();
         Ok(())
     }
 
     /// Answers what the target said no to: a problem of one entry, or the end of the restore.
     fn failed(&mut self, path: &[u8], what: &str, e: Errno) -> Result<()> {
-        let fatal = matches!(
-            e,
-            Errno::NOSPC
-                | Errno::DQUOT
-                | Errno::ROFS
-                | Errno::IO
-                | Errno::NODEV
-                | Errno::NOMEM
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOSYS
-        );
-        if fatal {
-            let object = crate::walk::shown(path);
-            let next = match e {
-                Errno::NOSPC | Errno::DQUOT => "restore into a larger file system",
-                Errno::NOSYS => "a kernel from 5.6 on is needed to restore safely",
-                _ => "check the target's medium, and restore into another",
-            };
-            return Err(Error::new(Kind::Io, "restore", object, told(e)).next(next));
-        }
-        self.problem(path, &format!("{what}: {}", told(e)));
-        Ok(())
+        let why = refused(path, what, e)?;
+        self.problem(path, why);
+        self.send_full()
     }
 
     fn place(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
@@ -123,11 +176,8 @@ impl<'a> Placer<'a> {
                 if first.entry == shape {
                     return self.link(path, number, &dir, &entry.name);
                 }
-                let e = damaged(
-                    path,
-                    "it is said to be the same file as another but differs",
-                );
-                return self.damage(path, e);
+                let why = "it is said to be the same file as another but differs";
+                return self.damage(path, damaged(path, why));
             }
         }
         let placed = match &entry.kind {
@@ -195,35 +245,21 @@ impl<'a> Placer<'a> {
             Ok(opened) => opened,
             Err(e) => return self.failed(path, "could not be made", e).map(|()| None),
         };
-        match entry.content {
-            None => self.problem(
-                path,
-                "empty here: its content could not be read when it was stored",
-            ),
-            Some(blob) => {
-                let store = self.store;
-                let written = content::write(store, blob, fd.as_fd(), &mut |bytes| {
-                    self.progress.bytes += bytes;
-                    self.pulse()
-                })?;
-                match written {
-                    Content::Failed(e) => {
-                        self.failed(path, "could not be written whole", e)?;
-                    }
-                    Content::Written { key, lost } => {
-                        if !lost.is_empty() {
-                            self.damage(path, damaged(path, &lost))?;
-                        } else if entry.key != Some(key) {
-                            let why = "its bytes do not have the key they were stored under";
-                            self.damage(path, damaged(path, why))?;
-                        }
-                    }
-                }
-                self.progress.files += 1;
+        let file = Arc::new(File::new(fd, path, entry, self.met));
+        self.crew.file(&file, size);
+        if let Some(blob) = entry.content {
+            let mut stretches = Stretches::at(self.shared.store, blob, 0);
+            let mut at = 0;
+            while let Some(stretch) = stretches.next()? {
+                at += self.crew.stretch(&file, at, stretch);
+                self.send_full()?;
             }
+            self.progress.files += 1;
+        } else {
+            let why = "empty here: its content could not be read when it was stored";
+            self.problem(path, why.to_string());
         }
-        self.refusals
-            .apply(path, entry, dir.as_fd(), Node::Open(fd.as_fd()));
+        self.send_full()?;
         Ok(Some(id))
     }
 
@@ -249,8 +285,8 @@ impl<'a> Placer<'a> {
         });
         match held {
             Ok((id, fd)) => {
-                self.refusals
-                    .apply(path, entry, dir.as_fd(), Node::Held(fd.as_fd()));
+                let refusals = &mut self.crew.report().refusals;
+                refusals.apply(path, entry, dir.as_fd(), Node::Held(fd.as_fd()));
                 Ok(Some(id))
             }
             Err(e) => self.failed(path, "could not be made", e).map(|()| None),
@@ -260,6 +296,7 @@ impl<'a> Placer<'a> {
 
 impl Visitor for Placer<'_> {
     fn enter(&mut self, path: &[u8], entry: &Entry) -> Result<bool> {
+        self.met += 1;
         if !self.top_is_open {
             // The target itself stands for the top directory.
             self.top_is_open = true;
@@ -286,7 +323,8 @@ impl Visitor for Placer<'_> {
         match self.dirs.current() {
             Ok(dir) => {
                 let fd = dir.as_fd();
-                self.refusals.apply(path, entry, fd, Node::Open(fd));
+                let refusals = &mut self.crew.report().refusals;
+                refusals.apply(path, entry, fd, Node::Open(fd));
             }
             Err(e) => self.failed(path, "its metadata could not be set", e)?,
         }
@@ -300,20 +338,16 @@ impl Visitor for Placer<'_> {
     fn leaf(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
         // A file that is the top itself lies in the target under its own name.
         let path = if path.is_empty() { &entry.name } else { path };
+        self.met += 1;
         self.top_is_open = true;
         self.place(path, entry)
     }
 
     fn damage(&mut self, path: &[u8], error: Error) -> Result<()> {
-        self.damaged += 1;
-        self.problem(path, &format!("damaged: {}", error.why()));
-        Ok(())
+        let place = self.met;
+        self.crew.report().damage(place, path, &error);
+        self.send_full()
     }
-}
-
-fn damaged(path: &[u8], why: &str) -> Error {
-    Error::new(Kind::Damage, "restore", crate::walk::shown(path), why)
-        .next("run `asl-host verify`; a holder of the domain may have the undamaged blocks")
 }
 
 /// The digest of an entry without its name.

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod looking;
+mod order;
 mod races;
 mod remembering;
 mod rights;

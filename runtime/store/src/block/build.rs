@@ -260,11 +260,18 @@ impl BlockBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cut, decode_whole, unpack};
+    use super::super::{cut, Unpacker};
     use super::*;
 
     fn extract(stored: &[u8], at: &Located) -> Result<Vec<u8>> {
-        unpack(stored.to_vec(), at.codec).and_then(|plain| cut(&plain, at))
+        let mut unpacker = Unpacker::new()?;
+        let plain = unpacker.unpack(stored, at.codec)?;
+        cut(plain, at).map(<[u8]>::to_vec)
+    }
+
+    fn decode_whole(stored: &[u8], extent: &Extent) -> Result<Vec<u8>> {
+        let mut unpacker = Unpacker::new()?;
+        unpacker.unpack_exact(stored, extent).map(<[u8]>::to_vec)
     }
 
     fn noise(n: usize, seed: u64) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! one function of its pieces and their grouping.
 
 use super::extent::{Codec, Extent, Located};
+use crate::sealer::OpenParts;
 use crate::wire::{invalid, len32, Reader};
 use asl_core::{ChunkId, Result, TypeTag};
 
@@ -80,28 +81,41 @@ impl Directory {
     ///
     /// # Errors
     /// `Invalid`, naming the rule that broke.
-    pub(crate) fn read(plain: &[u8]) -> Result<Directory> {
-        let foot_at = plain
-            .len()
-            .checked_sub(FOOTER)
+    #[cfg(test)]
+    pub(crate) fn read(mut plain: &[u8]) -> Result<Directory> {
+        Directory::of(&mut plain)
+    }
+
+    /// Reads and checks the tables of an open block, and no more of it than these.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the rule that broke; `Damage` and `Io` as the block's own.
+    pub(crate) fn of(block: &mut dyn OpenParts) -> Result<Directory> {
+        let length = block.plain_len();
+        let foot_at = length
+            .checked_sub(FOOTER as u64)
             .ok_or_else(|| invalid(WHAT, "too short for a footer"))?;
-        let mut foot = Reader::new(WHAT, plain.get(foot_at..).unwrap_or_default());
+        let footer = block.read_range(foot_at..length)?;
+        let mut foot = Reader::new(WHAT, &footer);
         foot.magic(MAGIC)?;
         foot.version(VERSION)?;
         foot.zero(2)?;
-        let (start, extents, tags) = (foot.u32()? as usize, foot.u32()?, foot.u32()?);
+        let (start, extents, tags) = (foot.u32()?, foot.u32()?, foot.u32()?);
         let (tags_len, entries) = (foot.u32()? as usize, foot.u32()?);
         let crc = foot.u32()?;
         foot.end()?;
-        let checked = plain
-            .get(start..plain.len() - 4)
-            .ok_or_else(|| invalid(WHAT, "its directory lies outside of it"))?;
-        if crc32c::crc32c(checked) != crc {
+        if u64::from(start) > foot_at {
+            return Err(invalid(WHAT, "its directory lies outside of it"));
+        }
+        let directory = block.read_range(u64::from(start)..length)?;
+        let checked = directory.len().saturating_sub(4);
+        if crc32c::crc32c(directory.get(..checked).unwrap_or_default()) != crc {
             return Err(invalid(WHAT, "its directory's checksum does not fit"));
         }
-        let mut tables = Reader::new(WHAT, plain.get(start..foot_at).unwrap_or_default());
+        let tables = directory.get(..directory.len().saturating_sub(FOOTER));
+        let mut tables = Reader::new(WHAT, tables.unwrap_or_default());
         let directory = Directory {
-            extents: read_extents(&mut tables, extents, start)?,
+            extents: read_extents(&mut tables, extents, start as usize)?,
             tags: read_tags(&mut tables, tags, tags_len)?,
             entries: read_entries(&mut tables, entries)?,
         };

@@ -2,16 +2,13 @@
 
 use super::MAX_PIECE;
 use crate::wire::invalid;
-use asl_core::{ChunkId, Result};
-use std::io::Read;
-
-/// Zstd's window may cover a whole extent (2^24 = 16 MiB) and no more: a hostile frame that asks
-/// for gigabytes is refused by the decoder.
-const WINDOW_LOG: u32 = 24;
+use asl_core::{ChunkId, Error, Kind, Result};
+use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 const WHAT: &str = "extent";
 
 /// Bytes that an extent decodes to at most: a group's fill and the largest piece after it.
+/// A hostile frame that asks for more is refused before it is decoded.
 const MOST: usize = MAX_PIECE + (128 << 10);
 
 /// How an extent's bytes are stored.
@@ -58,72 +55,80 @@ pub(crate) struct Located {
     pub(crate) length: u32,
 }
 
-/// Decodes an extent whose length nobody has stated, as far as a piece may reach.
-///
-/// # Errors
-/// `Invalid` where the bytes do not decode, or to more than an extent holds.
-pub(crate) fn unpack(stored: Vec<u8>, codec: Codec) -> Result<Vec<u8>> {
-    if codec == Codec::Raw {
-        return Ok(stored);
-    }
-    let plain = decode(&stored, MOST + 1)?;
-    if plain.len() > MOST {
-        return Err(invalid(WHAT, "decodes to more than an extent holds"));
-    }
-    Ok(plain)
-}
-
 /// Takes one piece out of a decoded extent.
 ///
 /// # Errors
 /// `Invalid` where the extent ends before the piece does.
-pub(crate) fn cut(plain: &[u8], at: &Located) -> Result<Vec<u8>> {
+pub(crate) fn cut<'p>(plain: &'p [u8], at: &Located) -> Result<&'p [u8]> {
     let (inner, length) = (at.inner as usize, at.length as usize);
     inner
         .checked_add(length)
         .and_then(|end| plain.get(inner..end))
-        .map(<[u8]>::to_vec)
         .ok_or_else(|| invalid(WHAT, "ends before the piece does"))
 }
 
-/// Decodes a whole extent, which must have exactly the length its table says.
-///
-/// # Errors
-/// `Invalid` where it has not, or where bytes follow the compressed frame.
-pub(crate) fn decode_whole(stored: &[u8], extent: &Extent) -> Result<Vec<u8>> {
-    if extent.codec == Codec::Raw {
-        return Ok(stored.to_vec());
-    }
-    // One byte more than promised shows an extent that decodes to more.
-    let plain = decode(stored, extent.plain as usize)?;
-    if plain.len() != extent.plain as usize {
-        return Err(invalid(WHAT, "ends before the piece does"));
-    }
-    let frame = zstd::zstd_safe::find_frame_compressed_size(stored)
-        .map_err(|_| invalid(WHAT, "is not one compressed frame"))?;
-    let size = zstd::zstd_safe::get_frame_content_size(stored)
-        .ok()
-        .flatten();
-    if frame != stored.len() || size != Some(u64::from(extent.plain)) {
-        return Err(invalid(
-            WHAT,
-            "does not decode to the length its table says",
-        ));
-    }
-    Ok(plain)
+/// Decodes extents; one for each thread, since it keeps zstd's context and its room.
+pub(crate) struct Unpacker {
+    zstd: zstd::bulk::Decompressor<'static>,
+    room: Vec<u8>,
 }
 
-/// Decodes at most this many bytes.
-fn decode(stored: &[u8], most: usize) -> Result<Vec<u8>> {
-    let fail = |e: std::io::Error| invalid(WHAT, &format!("does not decode: {e}"));
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)
-        .map_err(fail)?
-        .single_frame();
-    decoder.window_log_max(WINDOW_LOG).map_err(fail)?;
-    let mut plain = Vec::new();
-    decoder
-        .take(most as u64)
-        .read_to_end(&mut plain)
-        .map_err(fail)?;
-    Ok(plain)
+impl Unpacker {
+    pub(crate) fn new() -> Result<Self> {
+        let zstd = zstd::bulk::Decompressor::new()
+            .map_err(|e| Error::new(Kind::Io, "set up", "the decompressor", e))?;
+        let room = Vec::new();
+        Ok(Unpacker { zstd, room })
+    }
+
+    /// Decodes an extent, as far as one may reach.
+    ///
+    /// # Errors
+    /// `Invalid` where the bytes are not one compressed frame that states its length, or do not
+    /// decode to it, or it is more than an extent holds.
+    pub(crate) fn unpack<'u>(&'u mut self, stored: &'u [u8], codec: Codec) -> Result<&'u [u8]> {
+        if codec == Codec::Raw {
+            return Ok(stored);
+        }
+        let frame = find_frame_compressed_size(stored);
+        if frame.ok() != Some(stored.len()) {
+            return Err(invalid(WHAT, "is not one compressed frame"));
+        }
+        let size = get_frame_content_size(stored).ok().flatten();
+        let size = size.and_then(|n| usize::try_from(n).ok());
+        let size = size.ok_or_else(|| invalid(WHAT, "does not state its length"))?;
+        if size > MOST {
+            return Err(invalid(WHAT, "decodes to more than an extent holds"));
+        }
+        self.room.clear();
+        self.room.reserve(size);
+        let fail = |e: std::io::Error| invalid(WHAT, &format!("does not decode: {e}"));
+        let n = self
+            .zstd
+            .decompress_to_buffer(stored, &mut self.room)
+            .map_err(fail)?;
+        if n != size {
+            return Err(invalid(WHAT, "does not decode to the length it states"));
+        }
+        Ok(&self.room)
+    }
+
+    /// Decodes a whole extent, which must have exactly the length its table says.
+    ///
+    /// # Errors
+    /// As [`Unpacker::unpack`], and `Invalid` where it has another length.
+    pub(crate) fn unpack_exact<'u>(
+        &'u mut self,
+        stored: &'u [u8],
+        extent: &Extent,
+    ) -> Result<&'u [u8]> {
+        let plain = self.unpack(stored, extent.codec)?;
+        if plain.len() != extent.plain as usize {
+            return Err(invalid(
+                WHAT,
+                "does not decode to the length its table says",
+            ));
+        }
+        Ok(plain)
+    }
 }

@@ -7,8 +7,8 @@ mod directory;
 mod extent;
 
 pub(crate) use build::{BlockBuilder, Group, Packed, Packer};
-pub(crate) use directory::{Directory, Entry};
-pub(crate) use extent::{cut, decode_whole, unpack, Codec, Located};
+pub(crate) use directory::Directory;
+pub(crate) use extent::{cut, Codec, Located, Unpacker};
 
 /// Bytes of one piece at most: 16 MiB less 64 KiB, so that a sealed piece's extent stays below
 /// 16 MiB whatever its codec.

@@ -2,8 +2,10 @@
 
 mod commit;
 mod gc;
+mod many;
 mod merge;
 mod open;
+mod opened;
 mod put;
 mod read;
 mod reuse;
@@ -12,6 +14,7 @@ mod working;
 
 pub(crate) use commit::put_named;
 pub use gc::{GcOptions, GcReport};
+pub use many::TakePiece;
 pub use open::StoreOptions;
 pub(crate) use open::{content_form, manifest_heads, read_segment, read_whole};
 pub use put::Put;
@@ -73,6 +76,7 @@ pub struct Store {
     /// Whether a block's file was found in place with its size; asked once.
     present: Mutex<HashMap<BlockId, bool>>,
     extents: Mutex<read::Extents>,
+    opened: Mutex<opened::OpenBlocks>,
     front: Mutex<Front>,
     due: Mutex<Due>,
     damage: Vec<Damage>,

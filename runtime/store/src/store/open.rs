@@ -187,6 +187,7 @@ impl Store {
             index: RwLock::new(index),
             present: Mutex::new(HashMap::new()),
             extents: Mutex::default(),
+            opened: Mutex::default(),
             front: Mutex::new(Front::default()),
             due: Mutex::new(Due::default()),
             damage,

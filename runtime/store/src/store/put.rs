@@ -148,6 +148,7 @@ impl Store {
 
     pub(super) fn mark(&self, id: &BlockId, present: bool) {
         self.extents().forget(id);
+        self.open_blocks().forget(id);
         let mut blocks = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.insert(*id, present);
     }

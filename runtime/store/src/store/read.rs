@@ -1,15 +1,11 @@
 //! Giving pieces back.
 
 use super::Store;
-use crate::block::{cut, unpack, Located};
+use crate::block::{cut, Codec, Located, Unpacker};
 use crate::index::Home;
 use crate::names;
-use crate::sealer::Part;
-use asl_backend::{Backend, Name};
 use asl_core::{BlockId, ChunkId, Error, Kind, Result};
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 impl Store {
@@ -45,18 +41,13 @@ impl Store {
     fn read_from(&self, home: &Home, at: &Located) -> Result<Vec<u8>> {
         let sealer = self.sealer()?;
         let name = names::block(&home.id)?;
-        let size = self.backend.size(&name).map_err(|e| match e.kind() {
-            Kind::NotFound => Error::new(Kind::NotFound, "read", &name, "the block is not here")
-                .next("fetch it from a holder of this domain"),
-            _ => e,
-        })?;
         let damaged = |e: Error| match e.kind() {
             Kind::Invalid => Error::new(Kind::Damage, "read", &name, e.why()),
             _ => e,
         };
         let piece = self
-            .extent(home, at, &name, size)
-            .and_then(|plain| cut(&plain, at))
+            .extent(home, at)
+            .and_then(|plain| cut(&plain, at).map(<[u8]>::to_vec))
             .map_err(damaged);
         let right = match &piece {
             Ok(bytes) => sealer.chunk_id(home.epoch, bytes)? == at.id,
@@ -72,23 +63,21 @@ impl Store {
             "run `asl-host verify`, and repair the block from a holder",
         )))
     }
-}
 
-impl Store {
     /// A decoded extent: neighbours in a tree lie in one extent, so the last ones are kept.
-    fn extent(&self, home: &Home, at: &Located, name: &Name, size: u64) -> Result<Arc<Vec<u8>>> {
+    fn extent(&self, home: &Home, at: &Located) -> Result<Arc<Vec<u8>>> {
         let key = (home.id, at.offset);
         if let Some(plain) = self.extents().get(&key) {
             return Ok(plain);
         }
-        let sealed = Box::new(BlockReader::new(&*self.backend, name, size));
         let start = u64::from(at.offset);
         let range = start..start + u64::from(at.stored);
-        let stored = self
-            .sealer()?
-            .open_parts(Part::Block, home.epoch, sealed)?
-            .read_range(range)?;
-        let plain = Arc::new(unpack(stored, at.codec)?);
+        let stored = self.read_block(home, |block| block.read_range(range))?;
+        let plain = match at.codec {
+            Codec::Raw => stored,
+            Codec::Zstd => Unpacker::new()?.unpack(&stored, at.codec)?.to_vec(),
+        };
+        let plain = Arc::new(plain);
         self.extents().keep(key, Arc::clone(&plain));
         Ok(plain)
     }
@@ -139,66 +128,5 @@ impl Extents {
             };
             self.bytes -= self.held.remove(&oldest).map_or(0, |e| e.len());
         }
-    }
-}
-
-/// A sealed block as a stream that can seek, read in parts of 256 KiB.
-struct BlockReader<'a> {
-    backend: &'a dyn Backend,
-    name: &'a Name,
-    size: u64,
-    at: u64,
-    held: Range<u64>,
-    bytes: Vec<u8>,
-}
-
-const PART: u64 = 256 << 10;
-
-impl<'a> BlockReader<'a> {
-    fn new(backend: &'a dyn Backend, name: &'a Name, size: u64) -> Self {
-        BlockReader {
-            backend,
-            name,
-            size,
-            at: 0,
-            held: 0..0,
-            bytes: Vec::new(),
-        }
-    }
-}
-
-impl Read for BlockReader<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.size || out.is_empty() {
-            return Ok(0);
-        }
-        if !self.held.contains(&self.at) {
-            let range = self.at..self.size.min(self.at.saturating_add(PART));
-            self.bytes = self
-                .backend
-                .get(self.name, range)
-                .map_err(io::Error::other)?;
-            self.held = self.at..self.at + self.bytes.len() as u64;
-        }
-        let from = (self.at.saturating_sub(self.held.start)) as usize;
-        let part = self.bytes.get(from..).unwrap_or_default();
-        let n = part.len().min(out.len());
-        for (o, b) in out.iter_mut().zip(part) {
-            *o = *b;
-        }
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for BlockReader<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(n) => Some(n),
-            SeekFrom::Current(n) => self.at.checked_add_signed(n),
-            SeekFrom::End(n) => self.size.checked_add_signed(n),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
     }
 }

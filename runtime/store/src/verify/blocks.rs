@@ -1,22 +1,30 @@
 //! Blocks and segments against their names, their shape, and each other.
 
 use super::course::Course;
-use super::{interrupted, ReadBackReport, VerifyOptions, VerifyReport};
-use crate::block::{decode_whole, Directory, Located, MAX_SEALED_BLOCK};
+use super::in_order::in_order;
+use super::{ReadBackReport, VerifyOptions, VerifyReport};
+use crate::block::{Directory, Located, Unpacker, MAX_SEALED_BLOCK};
 use crate::current::Current;
 use crate::record::SealedSegment;
-use crate::sealer::{Part, Sealer};
+use crate::sealer::{OpenParts, Part, Sealer};
 use crate::segment::{Segment, MAX_SEGMENT};
 use crate::store::{read_exact, read_segment, read_whole, Damage, Store};
 use crate::{names, wire};
 use asl_core::{BlockId, Error, Kind, Result};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-/// A block whose bytes are in order, and its pieces where it was opened.
-struct Looked {
-    pieces: Option<Vec<Located>>,
+/// Bytes of a block that are opened at once.
+const RUN: u64 = 1 << 20;
+
+/// One block to be looked at, for one of the segments that name it.
+struct Look<'c> {
+    segment: &'c SealedSegment,
+    id: BlockId,
+    size: u64,
+    /// Whether no segment before names it.
+    first: bool,
 }
 
 impl Store {
@@ -35,22 +43,22 @@ impl Store {
         let current = self.current();
         let total = total(&current);
         let mut report = ReadBackReport::default();
-        for (id, size) in &current.blocks {
-            if stop() {
-                return Err(interrupted());
-            }
-            progress(report.bytes, total);
-            if let Err(e) = self.read_block_back(id, *size) {
+        let blocks: Vec<(&BlockId, &u64)> = current.blocks.iter().collect();
+        let look = |(id, size): &(&BlockId, &u64)| self.read_block_back(id, **size);
+        in_order(&blocks, look, stop, |(id, size), read| {
+            if let Err(e) = read {
                 self.distrust(id);
                 report.damage.push(Damage {
                     object: names::block(id)?.to_string(),
                     why: e.why().to_string(),
-                    block: Some(*id),
+                    block: Some(**id),
                 });
             }
             report.blocks += 1;
-            report.bytes = report.bytes.saturating_add(*size);
-        }
+            report.bytes = report.bytes.saturating_add(**size);
+            progress(report.bytes, total);
+            Ok(())
+        })?;
         progress(total, total);
         Ok(report)
     }
@@ -72,7 +80,7 @@ impl Store {
         named(id, &hash.finalize())
     }
 
-    /// Checks segments and blocks, block by block in the order of the segments.
+    /// Checks segments and blocks: blocks on several threads, told in the order of the segments.
     pub(super) fn check_blocks(
         &self,
         options: VerifyOptions,
@@ -84,45 +92,83 @@ impl Store {
         let total = total(&current);
         let mut seen: BTreeSet<BlockId> = BTreeSet::new();
         let mut course = Course::begin(Arc::clone(&self.backend), options)?;
-        for sealed in current.segments.values() {
-            let segment = self.check_segment(sealed, report)?;
-            let mut opened: Vec<(BlockId, Vec<Located>)> = Vec::new();
+        let mut looks = Vec::new();
+        for segment in current.segments.values() {
             let live = |(id, _): &&(BlockId, u64)| current.blocks.contains_key(id);
-            for (id, size) in sealed.blocks.iter().filter(live) {
-                if stop() {
-                    course.keep();
-                    return Err(interrupted());
-                }
-                let first = seen.insert(*id);
-                if (!first && !options.data) || !course.takes(id) {
-                    continue;
-                }
-                match self.look(options, id, *size, sealed.epoch, report)? {
-                    Some(looked) => {
-                        opened.extend(looked.pieces.map(|p| (*id, p)));
-                        course.good(*id, *size);
-                    }
-                    None => self.distrust(id),
-                }
-                if first {
-                    report.blocks += 1;
-                    report.block_bytes = report.block_bytes.saturating_add(*size);
-                }
-                progress(report.block_bytes, total);
-            }
-            if let Some(segment) = segment {
-                if !says(&segment, opened) {
-                    let why = "it does not say what its blocks hold";
-                    report.damaged(names::segment(sealed.number)?, why);
+            for (id, size) in segment.blocks.iter().filter(live) {
+                let (id, size, first) = (*id, *size, seen.insert(*id));
+                if (first || options.data) && course.takes(&id) {
+                    looks.push(Look {
+                        segment,
+                        id,
+                        size,
+                        first,
+                    });
                 }
             }
         }
+        drop(seen);
+        let mut segments = current.segments.values().peekable();
+        let mut opened: Vec<(BlockId, Vec<Located>)> = Vec::new();
+        let look = |l: &Look<'_>| self.open_block(options, &l.id, l.size, l.segment.epoch);
+        let done = in_order(&looks, look, stop, |l, looked| {
+            while let Some(before) = segments.next_if(|s| s.number != l.segment.number) {
+                self.compare(before, std::mem::take(&mut opened), report)?;
+            }
+            match looked {
+                Ok(pieces) => {
+                    report.pieces += pieces.as_ref().map_or(0, |p| p.len() as u64);
+                    opened.extend(pieces.map(|p| (l.id, p)));
+                    course.good(l.id, l.size);
+                }
+                Err(e) if e.kind() == Kind::Refused => {
+                    report.judge(names::block(&l.id)?, e)?;
+                    course.good(l.id, l.size);
+                }
+                Err(e) => {
+                    self.distrust(&l.id);
+                    report.damage.push(Damage {
+                        object: names::block(&l.id)?.to_string(),
+                        why: e.why().to_string(),
+                        block: Some(l.id),
+                    });
+                }
+            }
+            if l.first {
+                report.blocks += 1;
+                report.block_bytes = report.block_bytes.saturating_add(l.size);
+            }
+            progress(report.block_bytes, total);
+            Ok(())
+        });
+        if let Err(e) = done {
+            if e.kind() == Kind::Interrupted {
+                course.keep();
+            }
+            return Err(e);
+        }
+        segments.try_for_each(|s| self.compare(s, std::mem::take(&mut opened), report))?;
         course.end();
         report.earlier = course.earlier;
         if course.left_out > 0 {
             let (n, all) = (course.left_out, current.blocks.len());
             let note = format!("{n} of {all} blocks: only a sample was asked for");
             report.not_checked.push(note);
+        }
+        Ok(())
+    }
+
+    /// Checks a segment, and that it says what the blocks that were opened hold.
+    fn compare(
+        &self,
+        sealed: &SealedSegment,
+        opened: Vec<(BlockId, Vec<Located>)>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let segment = self.check_segment(sealed, report)?;
+        if segment.is_some_and(|s| !says(&s, opened)) {
+            let why = "it does not say what its blocks hold";
+            report.damaged(names::segment(sealed.number)?, why);
         }
         Ok(())
     }
@@ -154,37 +200,6 @@ impl Store {
         }
     }
 
-    /// Looks at one block; `None` where it is damaged, which the report then says.
-    fn look(
-        &self,
-        options: VerifyOptions,
-        id: &BlockId,
-        size: u64,
-        epoch: u32,
-        report: &mut VerifyReport,
-    ) -> Result<Option<Looked>> {
-        let name = names::block(id)?;
-        match self.open_block(options, id, size, epoch) {
-            Ok(pieces) => {
-                report.pieces += pieces.as_ref().map_or(0, |p| p.len() as u64);
-                Ok(Some(Looked { pieces }))
-            }
-            Err(e) if e.kind() == Kind::Refused => {
-                report.judge(&name, e)?;
-                Ok(Some(Looked { pieces: None }))
-            }
-            Err(e) if e.kind() == Kind::Interrupted => Err(e),
-            Err(e) => {
-                report.damage.push(Damage {
-                    object: name.to_string(),
-                    why: e.why().to_string(),
-                    block: Some(*id),
-                });
-                Ok(None)
-            }
-        }
-    }
-
     /// The pieces of a block, each checked against its id; needs the open identity.
     ///
     /// # Errors
@@ -199,6 +214,7 @@ impl Store {
         pieces.ok_or_else(|| Error::new(Kind::Refused, "open", id, "no key is at hand"))
     }
 
+    /// Reads a block and checks its name and shape; with data, opens it, and its pieces come back.
     fn open_block(
         &self,
         options: VerifyOptions,
@@ -218,9 +234,9 @@ impl Store {
         if !options.data {
             return Ok(None);
         }
-        let plain = sealer.open(Part::Block, epoch, &sealed)?;
-        drop(sealed);
-        check_pieces(&**sealer, epoch, &plain).map(Some)
+        let sealed = Box::new(Cursor::new(sealed));
+        let mut block = sealer.open_parts(Part::Block, epoch, sealed)?;
+        check_pieces(&**sealer, epoch, &mut *block).map(Some)
     }
 }
 
@@ -240,23 +256,31 @@ fn says(segment: &Segment, opened: Vec<(BlockId, Vec<Located>)>) -> bool {
 }
 
 /// Decodes every extent and checks every piece against its id.
-fn check_pieces(sealer: &dyn Sealer, epoch: u32, plain: &[u8]) -> Result<Vec<Located>> {
-    let directory = Directory::read(plain)?;
+fn check_pieces(
+    sealer: &dyn Sealer,
+    epoch: u32,
+    block: &mut dyn OpenParts,
+) -> Result<Vec<Located>> {
+    let directory = Directory::of(block)?;
+    let mut unpacker = Unpacker::new()?;
+    let mut pieces = directory.entries.iter().peekable();
+    let (mut stored, mut held) = (Vec::new(), 0..0);
     for (row, extent) in directory.extents.iter().enumerate() {
-        let from = extent.offset as usize;
-        let stored = plain.get(from..from + extent.stored as usize);
-        let bytes = decode_whole(stored.unwrap_or_default(), extent)?;
-        let of = |e: &&crate::block::Entry| e.extent as usize == row;
-        let first = directory
-            .entries
-            .partition_point(|e| (e.extent as usize) < row);
-        let entries = directory.entries.get(first..).unwrap_or_default();
-        for e in entries.iter().take_while(of) {
+        let start = u64::from(extent.offset);
+        let end = start + u64::from(extent.stored);
+        if end > held.end {
+            let last = directory.extents.last().unwrap_or(extent);
+            let most = u64::from(last.offset) + u64::from(last.stored);
+            held = start..most.min(end.max(start + RUN));
+            stored = block.read_range(held.clone())?;
+        }
+        let from = (start - held.start) as usize;
+        let bytes = stored.get(from..from + extent.stored as usize);
+        let bytes = unpacker.unpack_exact(bytes.unwrap_or_default(), extent)?;
+        while let Some(e) = pieces.next_if(|e| e.extent as usize == row) {
             let from = e.inner as usize;
-            let piece = bytes
-                .get(from..from + e.length as usize)
-                .unwrap_or_default();
-            if sealer.chunk_id(epoch, piece)? != e.id {
+            let piece = bytes.get(from..from + e.length as usize);
+            if sealer.chunk_id(epoch, piece.unwrap_or_default())? != e.id {
                 let why = format!("piece {} is not what was put", e.id);
                 return Err(wire::invalid("block", &why));
             }

@@ -7,6 +7,7 @@
 mod blocks;
 mod course;
 mod history;
+mod in_order;
 
 pub use course::Sample;
 
