@@ -47,7 +47,8 @@ fn keys_are_there_whole_or_not_at_all_and_are_never_overwritten() {
         let ended = child.wait().unwrap();
         assert!(!to.exists(), "too late to be interrupted");
         assert_eq!(ended.code(), (!kill).then_some(130));
-        assert_eq!(unfinished.exists(), kill);
+        // A killed run may have been clearing away what one killed before it had left.
+        assert!(kill || !unfinished.exists());
     }
     generate(&to).run().ok();
     assert!(!world.path(".new.unfinished").exists());
