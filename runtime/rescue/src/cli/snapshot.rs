@@ -86,9 +86,9 @@ Examples:
   asl-host snapshot forget snap-000001 snap-000002
   asl-host snapshot forget --keep-last 7 --identity owner.txt && asl-host gc
 
-A pinned snapshot and the newest are never forgotten. With the owner's identity (a plain domain needs
-none) also those roots are let go that a newer root of the same source has replaced and no kept
-snapshot shows.")]
+A pinned snapshot and the newest are never forgotten. With the owner's identity (a plain
+domain needs none) also those roots are let go that a newer root of the same source has
+replaced and no kept snapshot shows.")]
     Forget {
         /// The snapshots
         #[arg(required_unless_present = "keep_last", conflicts_with = "keep_last")]
