@@ -4,6 +4,7 @@ use super::protect::Lifted;
 use super::{check, Device};
 use asl_core::{Error, Kind, Result};
 use asl_host::keystick;
+use std::process::{Command, Stdio};
 
 /// The label of a file system that was prepared to be sealed to.
 pub const TARGET_LABEL: &str = "ASL-TARGET";
@@ -124,6 +125,24 @@ impl FileSystem {
 /// # Errors
 /// `Io` with the tool's last words.
 pub fn erase(device: &Device, fstype: &str, words: &[&str]) -> Result<()> {
+    let made = make(device, fstype, words);
+    look_again(device);
+    made
+}
+
+/// Has udev read the disk once more: what it saw between two steps it would tell for ever, and the
+/// new label would not be found. Where there is no udev, `lsblk` reads the disk itself.
+fn look_again(device: &Device) {
+    if check::run("udevadm", &["trigger", "--action=change"], device).is_ok() {
+        let settle = ["settle", "--timeout=10"];
+        let _ = Command::new("udevadm")
+            .args(settle)
+            .stdin(Stdio::null())
+            .output();
+    }
+}
+
+fn make(device: &Device, fstype: &str, words: &[&str]) -> Result<()> {
     let _lifted = Lifted::of(device)?;
     // Marks of what was there before, at the disk's end too, would contradict the new one.
     step("wipefs", &["--all", "--quiet"], device)?;
