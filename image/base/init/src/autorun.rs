@@ -137,10 +137,12 @@ fn run_one(name: &str, entry: &Entry, places: &Places) -> Result<(), String> {
 mod tests {
     use super::*;
     use serde_json::{json, Value};
+    use std::sync::{LockResult, MutexGuard};
 
     struct Scene {
         folder: tempfile::TempDir,
         places: Places,
+        _alone: LockResult<MutexGuard<'static, ()>>,
     }
 
     impl Scene {
@@ -153,7 +155,11 @@ mod tests {
                 logs: at("log"),
                 console: "/dev/null".into(),
             };
-            Scene { folder, places }
+            Scene {
+                folder,
+                places,
+                _alone: crate::script::ONE_AT_A_TIME.lock(),
+            }
         }
 
         fn script(&self, name: &str, text: &str) {

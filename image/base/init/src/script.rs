@@ -137,6 +137,11 @@ pub fn wait_for_enter(seconds: Option<u64>, console: &Path) {
     }
 }
 
+/// Held by each test that writes or starts a program: while one test writes a file, the child that
+/// another starts beside it would hold it open, and it could not be run.
+#[cfg(test)]
+pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +156,7 @@ mod tests {
     }
 
     fn try_out(entry: &Entry) -> (Result<i32, String>, String, String) {
+        let _alone = ONE_AT_A_TIME.lock();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("it");
         let ended = run(entry, &log, Path::new("/dev/null"));
