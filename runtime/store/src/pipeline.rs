@@ -8,8 +8,8 @@
 //! holds its target and one extent more; at most [`IN_HAND`] full blocks are sealed or written
 //! before packing stops, one more where two workers fill one at once; a block being sealed is there
 //! in two forms; [`BUFFERS`] buffers are kept where fewer are in use. With a target of 16 MiB and
-//! two workers that is 8 + 16 + 3 x 16 + 2 x 16 MiB and small change at the very worst, about 75 MiB
-//! on usual data.
+//! two workers that is 8 + 16 + 3 x 16 + 2 x 16 MiB and small change at the very worst. That is what
+//! is in use; the process holds more (184 MB seen when sealing an encrypted domain).
 //!
 //! The open block lives in memory only; `store/blocks/open/` stays empty (invariant 8).
 
