@@ -24,7 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = parse();
     let out = out::Out::new(cli.common.json);
-    let ended = system::catch_signals().and_then(|()| commands::run(cli, out));
+    let ended = system::guard_memory()
+        .and_then(|()| system::catch_signals())
+        .and_then(|()| commands::run(cli, out));
     match ended {
         Ok(code) => code,
         Err(e) => {

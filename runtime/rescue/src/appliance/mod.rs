@@ -40,7 +40,6 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
     require_terminal()?;
     ui::give_size_to_terminal();
     if args.prepare {
-        crate::system::guard_memory()?;
         return prepare::run(ui, out).map(|()| ExitCode::from(TO_SHELL));
     }
     // A profile says what is to be done; so does a booted appliance by being one.
@@ -54,7 +53,6 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
         .map(String::from);
         let chosen = ui.choose("What shall be done", &ways, "interactive")?;
         if chosen != Some(0) {
-            crate::system::guard_memory()?;
             return match chosen {
                 Some(1) => prepare::run(ui, out),
                 Some(2) => prepare::look_after(ui, out),
@@ -68,7 +66,6 @@ pub fn run(root: &Path, args: &cli::Rescue, out: Out) -> Result<ExitCode> {
         .map(|p| p.consoles.clone())
         .unwrap_or_default();
     let _owner = console_lock::take(ui, &consoles)?;
-    crate::system::guard_memory()?;
     ui.say(BANNER);
     loop {
         crate::system::reset_stop();
