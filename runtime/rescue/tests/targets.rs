@@ -10,7 +10,6 @@ use asl_backend::{Backend, Limits, Name, PosixBackend};
 use asl_core::Kind;
 use common::loops::Volume;
 use common::*;
-use std::path::Path;
 
 /// A world whose root lies on a file system, below its top as on a target.
 fn world_on(fstype: &'static str) -> (World, Volume) {
@@ -180,23 +179,6 @@ fn of_many_programs_that_take_a_name_on_exfat_one_wins() {
     }
 }
 
-nix::ioctl_read!(
-    /// FS_IOC_SHUTDOWN: it reads the flags through the pointer, whatever its direction says.
-    shutdown,
-    b'X',
-    125,
-    u32
-);
-
-/// Ends a file system as a disk that is pulled does: nothing reaches it any more.
-fn pull(at: &Path) {
-    use std::os::fd::AsRawFd;
-    let dir = std::fs::File::open(at).unwrap();
-    let mut without_flushing = 2;
-    // SAFETY: the kernel reads one u32 through the pointer, which lives across the call.
-    unsafe { shutdown(dir.as_raw_fd(), &mut without_flushing) }.unwrap();
-}
-
 #[test]
 fn after_a_target_was_pulled_nothing_is_acknowledged() {
     for fstype in ["ext4", "xfs"] {
@@ -211,7 +193,7 @@ fn after_a_target_was_pulled_nothing_is_acknowledged() {
         barrier_first.put_new(&name("s/a"), b"put").unwrap();
         let put_first = open();
         put_first.put_new(&name("s/b"), b"put").unwrap();
-        pull(&medium.at);
+        medium.shut_down(2);
         let error = barrier_first.barrier().expect_err(fstype);
         assert_eq!(error.kind(), Kind::Io, "{error}");
         put_first.put_new(&name("s/c"), b"put").unwrap_err();

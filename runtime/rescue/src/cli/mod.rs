@@ -106,8 +106,11 @@ Examples:
     Lease(Lease),
     /// Seal a directory tree into a domain
     #[command(after_help = "\
-Example:
-  asl-host ingest /mnt/victim --domain alice.personal --stick /mnt/keys")]
+Examples:
+  asl-host ingest /mnt/victim --domain alice.personal --stick /mnt/keys
+  asl-host ingest /mnt/victim --stick /mnt/keys --snapshot --commits --json
+
+With --json and --commits each commit is one object on a line of its own, the result the last.")]
     Ingest(Ingest),
     /// Bring a sealed tree back
     #[command(after_help = "\

@@ -21,4 +21,7 @@ pub struct Ingest {
     /// Make a snapshot afterwards
     #[arg(long)]
     pub snapshot: bool,
+    /// Print a line for each commit, as soon as what it holds is kept
+    #[arg(long)]
+    pub commits: bool,
 }

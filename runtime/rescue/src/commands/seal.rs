@@ -11,7 +11,7 @@ use asl_core::{words, Error, Kind, Result};
 use asl_host::handle::Device;
 use asl_host::keystick::KeyStick;
 use asl_host::{Credentials, Domain, StoreHandle};
-use asl_ingest::{IngestOptions, Ingested, NameTable};
+use asl_ingest::{Acknowledged, IngestOptions, Ingested, NameTable};
 use asl_store::{Mode, ReadBack};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,8 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
         (Credentials::None, None)
     };
     let handle = open_handle(&root, &domain, Mode::Write, credentials)?;
-    let screen = Screen::new(out, "sealing", |_| ()).within(|| handle.lease_left());
+    let commits = args.commits.then_some(out);
+    let screen = Screen::new(out, "sealing", |a| tell(commits, a)).within(|| handle.lease_left());
     let ingested = seal_tree(
         &handle,
         &args.source,
@@ -144,6 +145,24 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
     } else {
         0
     }))
+}
+
+/// Tells a commit to who asked for them.
+fn tell(commits: Option<Out>, a: &Acknowledged) {
+    let Some(out) = commits else { return };
+    let kept = if a.durable { "durable" } else { "volatile" };
+    let (all, head) = (size(a.stored_bytes), words(a.frame.as_bytes()));
+    let object = json!({ "commit": {
+        "durability": kept,
+        "stored_bytes": a.stored_bytes,
+        "logseq": a.logseq.0,
+        "head": a.frame.to_string(),
+    }});
+    // Who cannot be told is told nothing: sealing goes on, and the result is refused likewise.
+    let _ = out.result(
+        &format!("Committed: {all} {kept}; log head: {head}"),
+        &object,
+    );
 }
 
 /// Seals one tree under a name, leaving out the root that it is sealed into. Files that look as

@@ -64,6 +64,14 @@ impl Drop for Disk {
     }
 }
 
+nix::ioctl_read!(
+    /// FS_IOC_SHUTDOWN: it reads the flags through the pointer, whatever its direction says.
+    shutdown,
+    b'X',
+    125,
+    u32
+);
+
 /// A mounted file system; this machine's kernel need have no driver for NTFS and exFAT.
 pub struct Volume {
     pub at: PathBuf,
@@ -118,6 +126,15 @@ impl Volume {
         if let Some(mut driver) = self.driver.take() {
             driver.wait().unwrap();
         }
+    }
+
+    /// Ends it as a disk that is pulled does: nothing reaches it any more. `how` are the flags of
+    /// FS_IOC_SHUTDOWN: 0 flushes everything before, 1 the log, 2 nothing.
+    pub fn shut_down(&self, mut how: u32) {
+        use std::os::fd::AsRawFd;
+        let dir = std::fs::File::open(&self.at).unwrap();
+        // SAFETY: the kernel reads one u32 through the pointer, which lives across the call.
+        unsafe { shutdown(dir.as_raw_fd(), &mut how) }.unwrap();
     }
 
     /// Fills it until not one byte fits any more.
