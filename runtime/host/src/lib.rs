@@ -19,7 +19,7 @@ pub mod sealer;
 pub mod standing;
 
 pub use domain::{Domain, Founding};
-pub use handle::{Credentials, LeaseScope, StoreHandle};
+pub use handle::{Credentials, LeaseScope, Opening, Purpose, StoreHandle};
 pub use root::{Context, HostRoot, KeptKey};
 
 pub use asl_backend::Durability;

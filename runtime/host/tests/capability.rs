@@ -132,10 +132,7 @@ fn read(world: &World) -> Result<()> {
 /// Forgets, collects and repairs; what was sealed is still read after it.
 fn gc(world: &World) -> Result<()> {
     let World { host, owner, .. } = world;
-    let open = Credentials::None;
-    let (root, domain) = (host.root(), host.domain(owner));
-    let mut handle =
-        asl_host::StoreHandle::open_for_upkeep(&root, &domain, open, BOOT, &host.context)?;
+    let mut handle = host.open_for_upkeep(owner, Credentials::None)?;
     handle.forget(&[], &[])?;
     handle.gc(GcOptions::default(), &|| false)?;
     let report = handle.repair(&|_, _| (), &|| false)?;

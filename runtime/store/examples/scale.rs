@@ -7,14 +7,18 @@
 //! runs each step in a process of its own, so that its peak memory is its own.
 
 use asl_backend::PosixBackend;
-use asl_core::{ChunkId, Timestamp};
-use asl_store::{Mode, PlainSealer, ReadBack, SnapshotTerms, Store, StoreOptions, VerifyOptions};
+use asl_core::{ChunkId, SnapshotId, Timestamp};
+use asl_store::{
+    GcOptions, Mode, PlainSealer, ReadBack, SnapshotTerms, Store, StoreOptions, VerifyOptions,
+};
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-const STEPS: [&str; 7] = ["make", "open", "find", "miss", "add", "snapshot", "verify"];
+const STEPS: [&str; 10] = [
+    "make", "open", "find", "miss", "add", "snapshot", "verify", "replace", "gc", "again",
+];
 /// Pieces of each commit while the store is made.
 const COMMIT: u64 = 50_000;
 /// Pieces that are looked up, and that are added.
@@ -64,15 +68,15 @@ fn run(step: &str, dir: &Path, count: u64) -> Done<()> {
         Store::create(backend.clone(), b"scale", [1; 16])?;
     }
     let mode = match step {
-        "make" | "add" | "snapshot" => Mode::Write,
-        _ => Mode::Read,
+        "open" | "find" | "miss" | "verify" => Mode::Read,
+        _ => Mode::Write,
     };
     let begun = Instant::now();
     let options = StoreOptions {
         sealer: Some(Arc::new(PlainSealer)),
         ..StoreOptions::new([2; 16])
     };
-    let store = Store::open(backend, mode, options)?;
+    let mut store = Store::open(backend, mode, options)?;
     let opened = begun.elapsed();
     let begun = Instant::now();
     let said = match step {
@@ -85,6 +89,10 @@ fn run(step: &str, dir: &Path, count: u64) -> Done<()> {
         "miss" => find(&store, count, false)?,
         "add" => make(&store, count..count + ASKED)?,
         "snapshot" => snapshot(&store)?,
+        "replace" => replace(&store, count + ASKED..count + 2 * ASKED)?,
+        "gc" => collect(&mut store)?,
+        // What was collected is not known any more, and is taken in again.
+        "again" => make(&store, count..count + ASKED)?,
         _ => verify(&store)?,
     };
     drop(store);
@@ -111,7 +119,7 @@ fn piece(n: u64) -> ([u8; 64], ChunkId) {
 
 fn make(store: &Store, pieces: std::ops::Range<u64>) -> Done<String> {
     let tag = "asl.blob".parse()?;
-    let count = pieces.end - pieces.start;
+    let (count, first) = (pieces.end - pieces.start, pieces.start);
     store.begin_root()?;
     for n in pieces {
         let (bytes, id) = piece(n);
@@ -120,7 +128,7 @@ fn make(store: &Store, pieces: std::ops::Range<u64>) -> Done<String> {
             store.commit()?;
         }
     }
-    store.finish_root(format!("root of {count}").as_bytes())?;
+    store.finish_root(format!("root of {count} from {first}").as_bytes())?;
     Ok(format!("{} MB stored", store.stored_bytes() / 1_000_000))
 }
 
@@ -155,6 +163,37 @@ fn verify(store: &Store) -> Done<String> {
     Ok(format!(
         "{} blocks, {} segments",
         report.blocks, report.segments
+    ))
+}
+
+/// A root in place of the one that was added, and a second snapshot.
+fn replace(store: &Store, pieces: std::ops::Range<u64>) -> Done<String> {
+    make(store, pieces)?;
+    snapshot(store)
+}
+
+/// Forgets the first snapshot and the root that was added before it, and collects.
+fn collect(store: &mut Store) -> Done<String> {
+    let current = store.current();
+    let [_, added, ..] = current.root_order[..] else {
+        return Err("there should be three roots".into());
+    };
+    drop(current);
+    // Later snapshots name every root of their time: the last one names the second no more.
+    store.forget(&[], &[added])?;
+    snapshot(store)?;
+    let old = [SnapshotId::new(1)?, SnapshotId::new(2)?];
+    store.forget(&old, &[])?;
+    let report = store.gc(GcOptions::default(), &|| false)?;
+    if report.blocks == 0 {
+        return Err("nothing was collected".into());
+    }
+    Ok(format!(
+        "{} blocks, {} MB, {} segments, {} other files",
+        report.blocks,
+        report.block_bytes / 1_000_000,
+        report.segments,
+        report.leftovers
     ))
 }
 

@@ -28,6 +28,7 @@ mod record;
 mod repair;
 mod sealer;
 mod segment;
+mod source;
 mod store;
 mod trust;
 mod verify;

@@ -8,8 +8,8 @@ use crate::current::Current;
 use crate::index::Paged;
 use crate::record::{Record, SealedSegment};
 use crate::sealer::Part;
-use crate::segment::{self, Segment, MAX_SEGMENT};
-use crate::store::{read_exact, read_manifest, read_segment, read_whole, Damage, Store};
+use crate::segment::{self, Segment};
+use crate::store::{read_exact, read_manifest, read_whole, Damage, Store};
 use crate::verify::VerifyReport;
 use crate::{names, BlockSet, MAX_BLOCK_SET};
 use asl_backend::Name;
@@ -166,19 +166,7 @@ impl Store {
         let current = self.current();
         let (mut bad, mut listed) = (Vec::new(), BTreeSet::new());
         for sealed in current.segments.values() {
-            let read = match &self.sealer {
-                Some(sealer) => read_segment(&*self.backend, &**sealer, sealed).map(drop),
-                None => Err(refused()),
-            };
-            let read = match read {
-                // With no key for it, its file is held against the log.
-                Err(e) if e.kind() == Kind::Refused => {
-                    let name = names::segment(sealed.number)?;
-                    read_exact(&*self.backend, &name, &sealed.file, MAX_SEGMENT).map(drop)
-                }
-                other => other,
-            };
-            match read {
+            match self.judge_segment(sealed) {
                 Ok(()) => listed.extend(sealed.blocks.iter().map(|(id, _)| *id)),
                 Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => bad.push(sealed),
                 Err(e) => return Err(e),

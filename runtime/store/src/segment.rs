@@ -4,7 +4,7 @@
 //! lists, so a rebuilt segment proves itself by its trust value.
 
 use crate::block::{Codec, Located};
-use crate::wire::{invalid, len32, Reader};
+use crate::wire::{len32, Reader};
 use asl_core::{BlockId, ChunkId, Result};
 
 const WHAT: &str = "index segment";
@@ -67,10 +67,11 @@ impl Segment {
         Ok(out)
     }
 
-    /// Reads a body's plaintext.
+    /// Reads a body's plaintext whole.
     ///
     /// # Errors
     /// `Invalid`, naming the rule that broke: there is one spelling only.
+    #[cfg(test)]
     pub(crate) fn decode(plain: &[u8]) -> Result<Segment> {
         let mut r = Reader::new(WHAT, plain);
         let (epoch, blocks, entries) = (r.u32()?, r.u32()?, r.u32()?);
@@ -94,7 +95,7 @@ impl Segment {
             .windows(2)
             .all(|w| matches!(w, [a, b] if (a.at.id, a.block) < (b.at.id, b.block)))
         {
-            return Err(invalid(WHAT, "its entries are not in order"));
+            return Err(crate::wire::invalid(WHAT, "its entries are not in order"));
         }
         Ok(Segment {
             epoch,
@@ -163,6 +164,7 @@ pub(crate) fn read_entry(row: &[u8], blocks: usize) -> Result<Entry> {
     })
 }
 
+#[cfg(test)]
 fn ascending(ids: &[BlockId]) -> bool {
     ids.windows(2).all(|w| matches!(w, [a, b] if a < b))
 }

@@ -51,6 +51,35 @@ pub enum LeaseScope {
     Both,
 }
 
+/// What a domain's store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read and to check; changes nothing.
+    Read,
+    /// To seal and to snapshot.
+    Seal,
+    /// To forget, collect and repair: by the host itself also where nothing may be sealed any more.
+    Upkeep,
+}
+
+/// What a domain's store is opened with.
+pub struct Opening<'a> {
+    /// The root of this host.
+    pub root: &'a HostRoot,
+    /// The domain.
+    pub domain: &'a Domain,
+    /// What for.
+    pub purpose: Purpose,
+    /// What a person brought.
+    pub credentials: Credentials,
+    /// Where leases of other hosts count.
+    pub scope: LeaseScope,
+    /// Which boot this is; a lease's evidence counts monotonic time only within one.
+    pub boot: [u8; 16],
+    /// Clocks and randomness.
+    pub context: &'a Context,
+}
+
 /// An open domain.
 pub struct StoreHandle {
     /// Only where it is written to.
@@ -77,58 +106,21 @@ impl StoreHandle {
     /// # Errors
     /// `Refused` where the state does not allow it; `Concurrent` where another process writes;
     /// `Damage` where the log is shorter than it was acknowledged to be.
-    pub fn open(
-        root: &HostRoot,
-        domain: &Domain,
-        mode: Mode,
-        credentials: Credentials,
-        scope: LeaseScope,
-        boot: [u8; 16],
-        context: &Context,
-    ) -> Result<StoreHandle> {
-        let verb = match mode {
-            Mode::Write => Verb::AppendLog,
-            Mode::Read => Verb::Read,
-        };
-        Self::open_for(verb, root, domain, mode, credentials, scope, boot, context)
-    }
-
-    /// Opens a domain's store to forget, collect and repair: by the host itself also where nothing
-    /// may be sealed any more.
-    ///
-    /// # Errors
-    /// As [`StoreHandle::open`].
-    pub fn open_for_upkeep(
-        root: &HostRoot,
-        domain: &Domain,
-        credentials: Credentials,
-        boot: [u8; 16],
-        context: &Context,
-    ) -> Result<StoreHandle> {
-        let (mode, scope) = (Mode::Write, LeaseScope::Remote);
-        Self::open_for(
-            Verb::Gc,
+    pub fn open(opening: Opening<'_>) -> Result<StoreHandle> {
+        let Opening {
             root,
             domain,
-            mode,
+            purpose,
             credentials,
             scope,
             boot,
             context,
-        )
-    }
-
-    #[allow(clippy::too_many_arguments)] // one more than `open`, which it is the body of
-    fn open_for(
-        verb: Verb,
-        root: &HostRoot,
-        domain: &Domain,
-        mode: Mode,
-        credentials: Credentials,
-        scope: LeaseScope,
-        boot: [u8; 16],
-        context: &Context,
-    ) -> Result<StoreHandle> {
+        } = opening;
+        let (mode, verb) = match purpose {
+            Purpose::Read => (Mode::Read, Verb::Read),
+            Purpose::Seal => (Mode::Write, Verb::AppendLog),
+            Purpose::Upkeep => (Mode::Write, Verb::Gc),
+        };
         if mode == Mode::Write {
             domain.require_sound()?;
         }
@@ -193,7 +185,9 @@ impl StoreHandle {
         let head_file = Arc::new(HeadFile::new(head_file));
         let committer = match mode {
             // Who forgets and collects has the store for itself.
-            Mode::Write if verb != Verb::Gc => Some(start_committer(&store, &head_file, context)?),
+            Mode::Write if purpose == Purpose::Seal => {
+                Some(start_committer(&store, &head_file, context)?)
+            }
             _ => None,
         };
         Ok(StoreHandle {

@@ -87,7 +87,7 @@ impl StoreHandle {
         Ok(report)
     }
 
-    /// The store, for one caller alone: as [`StoreHandle::open_for_upkeep`] gives it.
+    /// The store, for one caller alone: as an opening for upkeep gives it.
     fn alone(&mut self) -> Result<&mut Store> {
         Arc::get_mut(&mut self.store).ok_or_else(|| {
             let why = "it was opened to seal";

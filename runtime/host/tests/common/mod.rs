@@ -7,7 +7,8 @@ use asl_host::admission::{Keeper, Petition};
 use asl_host::capability::Place;
 use asl_host::keystick::{EpochFiles, Signed};
 use asl_host::{
-    Context, Credentials, Domain, Founding, HostRoot, KeptKey, LeaseScope, StoreHandle,
+    Context, Credentials, Domain, Founding, HostRoot, KeptKey, LeaseScope, Opening, Purpose,
+    StoreHandle,
 };
 use asl_store::Mode;
 use asl_testkit::{FakeClock, SeededEntropy};
@@ -104,15 +105,35 @@ impl Host {
         boot: [u8; 16],
     ) -> asl_core::Result<StoreHandle> {
         let domain = self.domain(owner);
-        StoreHandle::open(
-            &self.root(),
-            &domain,
-            mode,
+        StoreHandle::open(Opening {
+            root: &self.root(),
+            domain: &domain,
+            purpose: match mode {
+                Mode::Write => Purpose::Seal,
+                Mode::Read => Purpose::Read,
+            },
             credentials,
             scope,
             boot,
-            &self.context,
-        )
+            context: &self.context,
+        })
+    }
+
+    /// Opens to forget, collect and repair.
+    pub fn open_for_upkeep(
+        &self,
+        owner: &Owner,
+        credentials: Credentials,
+    ) -> asl_core::Result<StoreHandle> {
+        StoreHandle::open(Opening {
+            root: &self.root(),
+            domain: &self.domain(owner),
+            purpose: Purpose::Upkeep,
+            credentials,
+            scope: LeaseScope::Remote,
+            boot: BOOT,
+            context: &self.context,
+        })
     }
 }
 

@@ -1,13 +1,13 @@
 //! `snapshot forget`: which snapshots go, and which roots go with them.
 
 use super::sealed::open_credentials;
-use super::{open_domain, open_for_upkeep};
+use super::{open_domain, open_handle};
 use crate::cli::WhichDomain;
 use crate::out::Out;
 use asl_core::codec::Root;
 use asl_core::{ChunkId, Result, SnapshotId};
 use asl_host::pins::pins;
-use asl_host::{Credentials, Domain, StoreHandle};
+use asl_host::{Credentials, Domain, Purpose, StoreHandle};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn forget(
         true => open_credentials(&domain, identity)?,
         false => Credentials::None,
     };
-    let handle = open_for_upkeep(&root, &domain, credentials)?;
+    let handle = open_handle(&root, &domain, Purpose::Upkeep, credentials)?;
     let snapshots = match keep_last {
         Some(n) => all_but(&handle, &domain, n as usize)?,
         None => named.to_vec(),

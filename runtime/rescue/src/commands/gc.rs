@@ -1,11 +1,11 @@
 //! `gc`: what nothing reaches is freed.
 
-use super::{context, open_domain, open_for_upkeep};
+use super::{context, open_domain, open_handle};
 use crate::cli;
 use crate::out::{size, Out};
 use crate::system;
 use asl_core::Result;
-use asl_host::Credentials;
+use asl_host::{Credentials, Purpose};
 use asl_store::{GcOptions, GcReport};
 use serde_json::json;
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 pub fn gc(root: &Path, args: &cli::Gc, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, &args.which)?;
-    let mut handle = open_for_upkeep(&root, &domain, Credentials::None)?;
+    let mut handle = open_handle(&root, &domain, Purpose::Upkeep, Credentials::None)?;
     let options = GcOptions {
         dry_run: args.dry_run,
         unfinished: args.unfinished,

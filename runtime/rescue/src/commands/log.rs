@@ -5,8 +5,8 @@ use crate::cli::Log;
 use crate::lines::Lines;
 use crate::out::{size, Out};
 use asl_core::{words, Error, Kind, Result};
-use asl_host::{Credentials, StoreHandle};
-use asl_store::{history, Mode, Past, Record};
+use asl_host::{Credentials, Purpose, StoreHandle};
+use asl_store::{history, Past, Record};
 use serde_json::{json, Value};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub fn log(root: &Path, verb: Log, out: Out) -> Result<()> {
     match verb {
         Log::Show { which, from } => {
             let (root, domain) = open_domain(root, &which)?;
-            let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
+            let handle = open_handle(&root, &domain, Purpose::Read, Credentials::None)?;
             let mut lines = Lines::new(out);
             let shown = history(domain.backend(), &mut |past| match past.logseq.0 >= from {
                 true if lines.is_json() => lines.object(&object(past)),
@@ -27,7 +27,7 @@ pub fn log(root: &Path, verb: Log, out: Out) -> Result<()> {
         }
         Log::Verify { which } => {
             let (root, domain) = open_domain(root, &which)?;
-            let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
+            let handle = open_handle(&root, &domain, Purpose::Read, Credentials::None)?;
             refuse_damage(&handle)?;
             // Opening begins at a checkpoint; this is the whole of it.
             history(domain.backend(), &mut |_| Ok(()))?;

@@ -27,8 +27,7 @@ use crate::out::Out;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{appliance, unlock};
 use asl_core::{Error, Kind, Result};
-use asl_host::{Context, Credentials, Domain, HostRoot, LeaseScope, StoreHandle};
-use asl_store::Mode;
+use asl_host::{Context, Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -99,27 +98,18 @@ const DAMAGE: u8 = 4;
 fn open_handle(
     root: &HostRoot,
     domain: &Domain,
-    mode: Mode,
+    purpose: Purpose,
     credentials: Credentials,
 ) -> Result<StoreHandle> {
-    StoreHandle::open(
+    StoreHandle::open(Opening {
         root,
         domain,
-        mode,
+        purpose,
         credentials,
-        LeaseScope::Remote,
-        boot_id()?,
-        &context(),
-    )
-}
-
-/// Opens a domain's store to forget, collect and repair.
-fn open_for_upkeep(
-    root: &HostRoot,
-    domain: &Domain,
-    credentials: Credentials,
-) -> Result<StoreHandle> {
-    StoreHandle::open_for_upkeep(root, domain, credentials, boot_id()?, &context())
+        scope: LeaseScope::Remote,
+        boot: boot_id()?,
+        context: &context(),
+    })
 }
 
 fn open_domain(root: &Path, which: &WhichDomain) -> Result<(HostRoot, Domain)> {

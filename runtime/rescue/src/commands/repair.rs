@@ -1,14 +1,14 @@
 //! `repair`: what is here is made good, what is not is named.
 
 use super::sealed::open_credentials;
-use super::{context, open_domain, open_for_upkeep, DAMAGE};
+use super::{context, open_domain, open_handle, DAMAGE};
 use crate::cli;
 use crate::names::shown;
 use crate::out::Out;
 use crate::progress::bar;
 use crate::system;
 use asl_core::Result;
-use asl_host::{Credentials, StoreHandle};
+use asl_host::{Credentials, Purpose, StoreHandle};
 use asl_ingest::lost_paths;
 use asl_store::RepairReport;
 use serde_json::json;
@@ -32,7 +32,7 @@ pub fn repair(root: &Path, args: &cli::Repair, out: Out) -> Result<ExitCode> {
         true => open_credentials(&domain, args.identity.as_deref()),
         false => Ok(Credentials::None),
     };
-    let mut handle = open_for_upkeep(&root, &domain, credentials(opens)?)?;
+    let mut handle = open_handle(&root, &domain, Purpose::Upkeep, credentials(opens)?)?;
     let bar = bar(out, "reading every block");
     let report = handle.repair(
         &|done, total| {
@@ -45,7 +45,7 @@ pub fn repair(root: &Path, args: &cli::Repair, out: Out) -> Result<ExitCode> {
     let report = report?;
     drop(handle);
     // Opening for writing once more writes the ledger anew where it was set aside.
-    let handle = open_for_upkeep(&root, &domain, credentials(opens)?)?;
+    let handle = open_handle(&root, &domain, Purpose::Upkeep, credentials(opens)?)?;
     domain.write_descriptor(&context())?;
     let lost = match opens {
         true => paths(&handle, &report)?,

@@ -10,9 +10,9 @@ use asl_auth::{SealCredential, SigningKey};
 use asl_core::{words, Error, Kind, Result};
 use asl_host::handle::Device;
 use asl_host::keystick::KeyStick;
-use asl_host::{Credentials, Domain, StoreHandle};
+use asl_host::{Credentials, Domain, Purpose, StoreHandle};
 use asl_ingest::{Acknowledged, IngestOptions, Ingested, NameTable};
-use asl_store::{Mode, ReadBack};
+use asl_store::ReadBack;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -95,7 +95,7 @@ pub fn ingest(root: &Path, args: &cli::Ingest, out: Out) -> Result<ExitCode> {
     } else {
         (Credentials::None, None)
     };
-    let handle = open_handle(&root, &domain, Mode::Write, credentials)?;
+    let handle = open_handle(&root, &domain, Purpose::Seal, credentials)?;
     let commits = args.commits.then_some(out);
     let screen = Screen::new(out, "sealing", |a| tell(commits, a)).within(|| handle.lease_left());
     let ingested = seal_tree(

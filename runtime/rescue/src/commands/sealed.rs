@@ -4,8 +4,8 @@ use super::{keys, open_domain, open_handle};
 use crate::cli::Sealed;
 use asl_core::codec::Root;
 use asl_core::{ChunkId, Error, Kind, Result, SnapshotId};
-use asl_host::{Credentials, Domain, StoreHandle};
-use asl_store::{Manifest, Mode};
+use asl_host::{Credentials, Domain, Purpose, StoreHandle};
+use asl_store::Manifest;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Place<'_> {
 pub fn open_sealed(root: &Path, sealed: &Sealed) -> Result<Opened> {
     let (root, domain) = open_domain(root, &sealed.which)?;
     let credentials = open_credentials(&domain, sealed.identity.as_deref())?;
-    let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
+    let handle = open_handle(&root, &domain, Purpose::Read, credentials)?;
     let (snapshot, manifest) = find_snapshot(&handle, sealed.snapshot)?;
     let roots = newest_roots(&handle, &manifest)?;
     Ok(Opened {

@@ -11,8 +11,8 @@ use asl_backend::Durability;
 use asl_core::{words, Result};
 use asl_host::pins::{pin, pins, unpin, Pin};
 use asl_host::standing::{standing, Standing};
-use asl_host::{Credentials, Domain};
-use asl_store::{Manifest, Mode, ReadBack};
+use asl_host::{Credentials, Domain, Purpose};
+use asl_store::{Manifest, ReadBack};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn snapshot(root: &Path, verb: Snapshot, out: Out) -> Result<ExitCode> {
         Snapshot::List { which } => all(root, &which, out),
         Snapshot::Show { snapshot, which } => {
             let (root, domain) = open_domain(root, &which)?;
-            let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
+            let handle = open_handle(&root, &domain, Purpose::Read, Credentials::None)?;
             let (_, manifest) = find_snapshot(&handle, snapshot)?;
             show(&domain, &manifest, out)
         }
@@ -43,7 +43,7 @@ pub fn snapshot(root: &Path, verb: Snapshot, out: Out) -> Result<ExitCode> {
                 Some(_) => open_credentials(&domain, identity.as_deref())?,
                 None => Credentials::None,
             };
-            let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
+            let handle = open_handle(&root, &domain, Purpose::Read, credentials)?;
             let paths = identity.is_some() || !domain.genesis().params.encrypted;
             diff(&handle, old, new, paths, out)
         }
@@ -109,7 +109,7 @@ fn create(
         Some(stick) => Some(begin_session(stick, at.passphrase_file.clone(), &domain, out)?.device),
         None => None,
     };
-    let handle = open_handle(&root, &domain, Mode::Write, Credentials::None)?;
+    let handle = open_handle(&root, &domain, Purpose::Seal, Credentials::None)?;
     let checked = if no_read_back {
         ReadBack::Skipped
     } else {
@@ -135,7 +135,7 @@ fn create(
 
 fn all(root: &Path, which: &WhichDomain, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, which)?;
-    let handle = open_handle(&root, &domain, Mode::Read, Credentials::None)?;
+    let handle = open_handle(&root, &domain, Purpose::Read, Credentials::None)?;
     // A host log that is broken keeps nobody from seeing what there is.
     let pinned = pins(&domain).unwrap_or_else(|e| {
         out.note(&format!("warning: which are pinned is not known: {e}"));

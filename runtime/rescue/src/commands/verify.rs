@@ -7,8 +7,8 @@ use crate::out::Out;
 use crate::progress::bar;
 use crate::system;
 use asl_core::Result;
-use asl_host::Credentials;
-use asl_store::{Mode, Sample, VerifyOptions};
+use asl_host::{Credentials, Purpose};
+use asl_store::{Sample, VerifyOptions};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
         true => open_credentials(&domain, args.identity.as_deref())?,
         false => Credentials::None,
     };
-    let handle = open_handle(&root, &domain, Mode::Read, credentials)?;
+    let handle = open_handle(&root, &domain, Purpose::Read, credentials)?;
     let sample = match args.sample {
         Some(per_million) => {
             let mut seed = [0; 32];

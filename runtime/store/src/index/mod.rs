@@ -9,7 +9,6 @@ mod derived;
 mod filter;
 mod merge;
 mod paged;
-mod source;
 #[cfg(test)]
 mod tests;
 

@@ -3,12 +3,12 @@
 use super::cache::PageCache;
 use super::derived;
 use super::filter::Filter;
-use super::source::Body;
 use crate::block::Located;
 use crate::names;
 use crate::record::SealedSegment;
 use crate::sealer::{OpenParts, Part, Sealer};
 use crate::segment::{self, Entry, ENTRY_ROW, HEADER};
+use crate::source::{Ahead, Source};
 use crate::trust::{PageValue, PAGE};
 use crate::wire::{invalid, Reader};
 use asl_backend::Backend;
@@ -17,6 +17,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const WHAT: &str = "index segment";
+
+/// A page is asked for whole; smaller reads, as of an age header, are served from so many bytes.
+const AHEAD: Ahead = Ahead {
+    first: 4096,
+    most: 4096,
+};
 
 /// An open segment. Memory: 10 bits an entry, 32 bytes a page and 32 a block, and what the sealer
 /// needs to read a part (130 KiB in the age form).
@@ -50,31 +56,7 @@ impl Paged {
         sealed: &SealedSegment,
         write: bool,
     ) -> Result<Paged> {
-        let name = names::segment(sealed.number)?;
-        match backend.size(&name) {
-            Ok(size) if size == sealed.bytes => {}
-            Ok(_) => return Err(untrusted(sealed, "its bytes are not those the log names")),
-            Err(e) if e.kind() == Kind::NotFound => return Err(untrusted(sealed, "it is missing")),
-            Err(e) => return Err(e),
-        }
-        let (epoch, _) = segment::open_file(&backend.get(&name, 0..HEADER as u64)?)?;
-        if epoch != sealed.epoch {
-            return Err(untrusted(sealed, "it says another epoch than the log"));
-        }
-        let body = Box::new(Body::of(Arc::clone(backend), name, sealed.bytes));
-        let parts = sealer.open_parts(Part::Segment, epoch, body)?;
-        let mut paged = Paged {
-            number: sealed.number,
-            epoch,
-            length: parts.plain_len(),
-            entries: 0,
-            blocks: Vec::new(),
-            pages: Vec::new(),
-            filter: Filter::for_ids(0),
-            parts: Mutex::new(parts),
-            sealed: sealed.clone(),
-            sealer: Arc::clone(sealer),
-        };
+        let mut paged = Paged::unread(backend, sealer, sealed)?;
         match derived::read(&**backend, &**sealer, sealed, paged.page_count())? {
             Some((pages, filter)) => {
                 paged.pages = pages;
@@ -89,6 +71,70 @@ impl Paged {
             }
         }
         Ok(paged)
+    }
+
+    /// Reads a segment from the first byte to the last, by pages, believing nothing that was
+    /// derived of it; tells each entry, in order. Answers whether its derived file, where it has
+    /// to have one, is there and right.
+    ///
+    /// # Errors
+    /// As [`Paged::open`]; `Invalid` where its entries are not in order.
+    pub(crate) fn check(
+        backend: &Arc<dyn Backend>,
+        sealer: &Arc<dyn Sealer>,
+        sealed: &SealedSegment,
+        each: &mut dyn FnMut(&BlockId, &Located),
+    ) -> Result<bool> {
+        let mut paged = Paged::unread(backend, sealer, sealed)?;
+        paged.derive()?;
+        let (mut walk, mut last) = (paged.walk(), None);
+        while let Some(Entry { block, at }) = walk.next()? {
+            if last.replace((at.id, block)) >= Some((at.id, block)) {
+                return Err(invalid(WHAT, "its entries are not in order"));
+            }
+            if let Some(block) = paged.blocks.get(block as usize) {
+                each(block, &at);
+            }
+        }
+        let derived = derived::read(&**backend, &**sealer, sealed, paged.page_count())?;
+        Ok(match derived {
+            Some((pages, filter)) => pages == paged.pages && filter == paged.filter,
+            None => paged.page_count() < 2,
+        })
+    }
+
+    /// A segment of which only the head was looked at.
+    fn unread(
+        backend: &Arc<dyn Backend>,
+        sealer: &Arc<dyn Sealer>,
+        sealed: &SealedSegment,
+    ) -> Result<Paged> {
+        let name = names::segment(sealed.number)?;
+        match backend.size(&name) {
+            Ok(size) if size == sealed.bytes => {}
+            Ok(_) => return Err(untrusted(sealed, "its bytes are not those the log names")),
+            Err(e) if e.kind() == Kind::NotFound => return Err(untrusted(sealed, "it is missing")),
+            Err(e) => return Err(e),
+        }
+        let (epoch, _) = segment::open_file(&backend.get(&name, 0..HEADER as u64)?)?;
+        if epoch != sealed.epoch {
+            return Err(untrusted(sealed, "it says another epoch than the log"));
+        }
+        let body = HEADER as u64..sealed.bytes.max(HEADER as u64);
+        let body = Source::new(Arc::clone(backend), name, body, AHEAD);
+        let parts = sealer.open_parts(Part::Segment, epoch, Box::new(body))?;
+        Ok(Paged {
+            number: sealed.number,
+            epoch,
+            length: parts.plain_len(),
+            entries: 0,
+            blocks: Vec::new(),
+            pages: Vec::new(),
+            filter: Filter::for_ids(0),
+            parts: Mutex::new(parts),
+            sealed: sealed.clone(),
+            sealer: Arc::clone(sealer),
+        })
     }
 
     /// Writes the derived file; where that fails the next opening takes longer.

@@ -16,7 +16,7 @@ pub(crate) use commit::put_named;
 pub use gc::{GcOptions, GcReport};
 pub use many::TakePiece;
 pub use open::StoreOptions;
-pub(crate) use open::{content_form, manifest_heads, read_segment, read_whole};
+pub(crate) use open::{content_form, manifest_heads, read_whole};
 pub use put::Put;
 pub(crate) use snapshot::{reached, read_exact, read_manifest};
 pub use working::MAX_WORKING;

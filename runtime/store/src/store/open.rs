@@ -8,12 +8,11 @@ use crate::ledger::{self, Ledger};
 use crate::log::{Evidence, FrameLog, Head, LogForm, Mode};
 use crate::manifest::Manifest;
 use crate::pipeline::Pipeline;
-use crate::record::{Record, SealedSegment};
-use crate::sealer::{Part, Sealer};
-use crate::segment::{self, Segment, MAX_SEGMENT};
+use crate::record::Record;
+use crate::sealer::Sealer;
 use crate::{names, wire};
 use asl_backend::{Backend, Name};
-use asl_core::{Digest, Error, Kind, Result, SnapshotId};
+use asl_core::{Error, Kind, Result, SnapshotId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -261,44 +260,6 @@ fn load(
         }
     }
     Ok(index)
-}
-
-/// Reads a segment's file and believes it only as far as its record and trust value go.
-///
-/// # Errors
-/// `Damage` where it is missing or not what was sealed; `Refused` where its epoch's keys are not
-/// at hand; `Io`.
-pub(crate) fn read_segment(
-    backend: &dyn Backend,
-    sealer: &dyn Sealer,
-    sealed: &SealedSegment,
-) -> Result<Segment> {
-    let name = names::segment(sealed.number)?;
-    let bad = |why: &str| {
-        Err(Error::new(Kind::Damage, "trust", &name, why)
-            .next("rebuild the index from the blocks, or fetch the segment from a holder"))
-    };
-    let file = match read_whole(backend, &name, MAX_SEGMENT) {
-        Err(e) if e.kind() == Kind::NotFound => return bad("it is missing"),
-        other => other?,
-    };
-    if Digest::of(&file) != sealed.file {
-        return bad("its bytes are not those the log names");
-    }
-    let (epoch, body) = segment::open_file(&file)?;
-    if epoch != sealed.epoch {
-        return bad("it says another epoch than the log");
-    }
-    let plain = sealer.open(Part::Segment, epoch, body)?;
-    if sealer.mac(epoch, &plain)? != sealed.trust {
-        return bad("its trust value is not the one the log names");
-    }
-    let segment = Segment::decode(&plain)?;
-    let named = sealed.blocks.iter().map(|(id, _)| id);
-    if segment.epoch != epoch || !segment.blocks.iter().eq(named) {
-        return bad("it lists other blocks than the log");
-    }
-    Ok(segment)
 }
 
 /// A number that neither the log nor a crashed writer's leftover has.

@@ -1,17 +1,17 @@
-//! Blocks and segments against their names, their shape, and each other.
+//! Blocks against their names, their shape, and the segments that list them.
 
 use super::course::Course;
 use super::in_order::in_order;
+use super::segments::Said;
 use super::{ReadBackReport, VerifyOptions, VerifyReport};
 use crate::block::{Directory, Located, Unpacker, MAX_SEALED_BLOCK};
 use crate::current::Current;
 use crate::record::SealedSegment;
 use crate::sealer::{OpenParts, Part, Sealer};
-use crate::segment::{Segment, MAX_SEGMENT};
-use crate::store::{read_exact, read_segment, read_whole, Damage, Store};
+use crate::store::{read_whole, Damage, Store};
 use crate::{names, wire};
 use asl_core::{BlockId, Error, Kind, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -109,16 +109,19 @@ impl Store {
         }
         drop(seen);
         let mut segments = current.segments.values().peekable();
-        let mut opened: Vec<(BlockId, Vec<Located>)> = Vec::new();
-        let look = |l: &Look<'_>| self.open_block(options, &l.id, l.size, l.segment.epoch);
+        let mut opened: BTreeMap<BlockId, Said> = BTreeMap::new();
+        let look = |l: &Look<'_>| {
+            let pieces = self.open_block(options, &l.id, l.size, l.segment.epoch)?;
+            Ok::<_, Error>(pieces.map(Said::of))
+        };
         let done = in_order(&looks, look, stop, |l, looked| {
             while let Some(before) = segments.next_if(|s| s.number != l.segment.number) {
-                self.compare(before, std::mem::take(&mut opened), report)?;
+                self.check_segment(before, std::mem::take(&mut opened), report)?;
             }
             match looked {
                 Ok(pieces) => {
-                    report.pieces += pieces.as_ref().map_or(0, |p| p.len() as u64);
-                    opened.extend(pieces.map(|p| (l.id, p)));
+                    report.pieces += pieces.as_ref().map_or(0, |said| said.pieces);
+                    opened.extend(pieces.map(|said| (l.id, said)));
                     course.good(l.id, l.size);
                 }
                 Err(e) if e.kind() == Kind::Refused => {
@@ -147,7 +150,7 @@ impl Store {
             }
             return Err(e);
         }
-        segments.try_for_each(|s| self.compare(s, std::mem::take(&mut opened), report))?;
+        segments.try_for_each(|s| self.check_segment(s, std::mem::take(&mut opened), report))?;
         course.end();
         report.earlier = course.earlier;
         if course.left_out > 0 {
@@ -156,48 +159,6 @@ impl Store {
             report.not_checked.push(note);
         }
         Ok(())
-    }
-
-    /// Checks a segment, and that it says what the blocks that were opened hold.
-    fn compare(
-        &self,
-        sealed: &SealedSegment,
-        opened: Vec<(BlockId, Vec<Located>)>,
-        report: &mut VerifyReport,
-    ) -> Result<()> {
-        let segment = self.check_segment(sealed, report)?;
-        if segment.is_some_and(|s| !says(&s, opened)) {
-            let why = "it does not say what its blocks hold";
-            report.damaged(names::segment(sealed.number)?, why);
-        }
-        Ok(())
-    }
-
-    /// Checks a segment as far as the key allows; gives it where its trust value holds.
-    fn check_segment(
-        &self,
-        sealed: &SealedSegment,
-        report: &mut VerifyReport,
-    ) -> Result<Option<Segment>> {
-        report.segments += 1;
-        let name = names::segment(sealed.number)?;
-        let file = read_exact(&*self.backend, &name, &sealed.file, MAX_SEGMENT);
-        if let Err(e) = file {
-            report.judge(&name, e)?;
-            return Ok(None);
-        }
-        let Some(sealer) = &self.sealer else {
-            let note = format!("{name}: its trust value, for no key is at hand");
-            report.not_checked.push(note);
-            return Ok(None);
-        };
-        match read_segment(&*self.backend, &**sealer, sealed) {
-            Ok(segment) => {
-                report.trusted += 1;
-                Ok(Some(segment))
-            }
-            Err(e) => report.judge(&name, e).map(|()| None),
-        }
     }
 
     /// The pieces of a block, each checked against its id; needs the open identity.
@@ -238,21 +199,6 @@ impl Store {
         let mut block = sealer.open_parts(Part::Block, epoch, sealed)?;
         check_pieces(&**sealer, epoch, &mut *block).map(Some)
     }
-}
-
-/// Whether a segment says of these blocks what they were found to hold.
-fn says(segment: &Segment, opened: Vec<(BlockId, Vec<Located>)>) -> bool {
-    let mut listed: Vec<Vec<Located>> = vec![Vec::new(); segment.blocks.len()];
-    for entry in &segment.entries {
-        if let Some(of_block) = listed.get_mut(entry.block as usize) {
-            of_block.push(entry.at);
-        }
-    }
-    opened.into_iter().all(|(id, mut pieces)| {
-        pieces.sort_unstable_by_key(|p| p.id);
-        let row = segment.blocks.binary_search(&id).ok();
-        row.and_then(|row| listed.get(row)) == Some(&pieces)
-    })
 }
 
 /// Decodes every extent and checks every piece against its id.

@@ -8,6 +8,7 @@ mod blocks;
 mod course;
 mod history;
 mod in_order;
+mod segments;
 
 pub use course::Sample;
 

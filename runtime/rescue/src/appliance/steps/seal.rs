@@ -12,9 +12,9 @@ use crate::out::Out;
 use crate::progress::Screen;
 use asl_auth::SealCredential;
 use asl_core::{Error, Kind, Result};
-use asl_host::{Credentials, Domain, HostRoot, LeaseScope, StoreHandle};
+use asl_host::{Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle};
 use asl_ingest::Ingested;
-use asl_store::{Mode, ReadBack};
+use asl_store::ReadBack;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,15 +45,15 @@ impl<'a> Opener<'a> {
     }
 
     fn open(&self, domain: &Domain) -> Result<StoreHandle> {
-        StoreHandle::open(
-            self.host,
+        StoreHandle::open(Opening {
+            root: self.host,
             domain,
-            Mode::Write,
-            Credentials::Seal(self.seal.clone()),
-            self.scope,
-            self.boot,
-            &context(),
-        )
+            purpose: Purpose::Seal,
+            credentials: Credentials::Seal(self.seal.clone()),
+            scope: self.scope,
+            boot: self.boot,
+            context: &context(),
+        })
     }
 }
 
