@@ -7,7 +7,7 @@ use crate::disk::{steady, Access, Disk, DiskFile, Entry};
 use crate::errno::explain;
 use crate::name::is_component;
 use crate::whole::TEMPORARY;
-use crate::OsDisk;
+use crate::SystemDisk;
 use asl_core::{Error, Kind, Result};
 use std::io;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn create_whole(
     nonce: &[u8; 16],
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    let disk = OsDisk::open(parent)
+    let disk = SystemDisk::open(parent)
         .map_err(|e| explain("open", format!("directory {}", parent.display()), &e))?;
     create_whole_on(&disk, name, nonce, |building| fill(&parent.join(building)))
 }

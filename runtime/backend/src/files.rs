@@ -3,10 +3,10 @@
 //! For the host's own files (`host/`, `admission/`, `leases/`, a key stick). The temporary file
 //! lies beside the final one, under a name that begins with `.new-`.
 
-use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile};
+use crate::disk::{read_full, steady, write_all, Access, Disk, DiskFile, Entry};
 use crate::errno::explain;
 use crate::whole::{self, Fault, Target};
-use crate::OsDisk;
+use crate::SystemDisk;
 use asl_core::{Error, Kind, Result};
 use std::io;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// `NotFound`; `Invalid` where it is longer; `Damage` where it is not a plain file, or is a
 /// symbolic link.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let read = |disk: &OsDisk, name: &Path| {
+    let read = |disk: &SystemDisk, name: &Path| {
         let file = disk.open(name, Access::Read)?;
         let len = file.size()?.min(limit.saturating_add(1));
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -60,6 +60,61 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
+}
+
+/// What a name stands for; `None` where nothing has it.
+///
+/// # Errors
+/// `Io`: what cannot be looked at is not taken for missing.
+pub fn look(path: &Path) -> Result<Option<Entry>> {
+    let entry = on_disk("look at", path, |disk, name| disk.entry(name));
+    match entry {
+        Err(e) if e.kind() == Kind::NotFound => Ok(None),
+        entry => entry.map(Some),
+    }
+}
+
+/// Makes a directory for its owner alone, durable on return; one that is there is left as it is.
+///
+/// # Errors
+/// `NotFound` where its parent is missing; `Io`.
+pub fn make_dir(path: &Path) -> Result<()> {
+    let there = SystemDisk::open(path).is_ok();
+    let made = on_disk("make", path, |disk, name| {
+        match steady(|| disk.make_dir(name, 0o700)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        // One that is there may be a killed writer's, whose name is not durable yet.
+        steady(|| disk.sync_dir(Path::new("")))
+    });
+    match made {
+        // What was made for us lies in a directory that we may not even list.
+        Err(e) if there && matches!(e.kind(), Kind::Refused | Kind::Invalid) => Ok(()),
+        made => made,
+    }
+}
+
+/// The names in a directory, sorted; those that are not UTF-8 left out.
+///
+/// # Errors
+/// `NotFound`, `Io`.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let listed = SystemDisk::open(dir).and_then(|disk| disk.list(Path::new("")));
+    let mut names = listed.map_err(|e| explain("list", dir.display(), &e))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a plain file; that it is gone is durable on return.
+///
+/// # Errors
+/// `NotFound`, `Io`.
+pub fn remove(path: &Path) -> Result<()> {
+    on_disk("remove", path, |disk, name| {
+        disk.unlink(name)?;
+        steady(|| disk.sync_dir(Path::new("")))
+    })
 }
 
 /// The same as [`write_new`] and [`replace`], on any [`Disk`].
@@ -87,7 +142,7 @@ pub fn write_on<D: Disk>(
 fn on_disk<T>(
     doing: &'static str,
     path: &Path,
-    act: impl FnOnce(&OsDisk, &Path) -> io::Result<T>,
+    act: impl FnOnce(&SystemDisk, &Path) -> io::Result<T>,
 ) -> Result<T> {
     let Some(name) = path.file_name() else {
         return Err(Error::new(
@@ -101,7 +156,7 @@ fn on_disk<T>(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    OsDisk::open(parent)
+    SystemDisk::open(parent)
         .and_then(|disk| act(&disk, Path::new(name)))
         .map_err(|e| explain(doing, path.display(), &e))
 }

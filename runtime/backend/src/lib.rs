@@ -19,6 +19,8 @@ mod name;
 mod os;
 mod os_file;
 mod posix;
+#[cfg(feature = "stand-in")]
+pub mod stand_in;
 mod whole;
 
 pub use contract::{Backend, Durability, LogPosition, Space, WriterLock};
@@ -28,3 +30,10 @@ pub use name::Name;
 pub use os::OsDisk;
 pub use os_file::OsFile;
 pub use posix::PosixBackend;
+
+/// The disk that a path of the system leads to.
+#[cfg(not(feature = "stand-in"))]
+pub type SystemDisk = OsDisk;
+/// The disk that a path leads to: the system's, or one in its place.
+#[cfg(feature = "stand-in")]
+pub type SystemDisk = stand_in::AnyDisk;

@@ -13,7 +13,7 @@ use crate::errno::{self, explain, Advice};
 use crate::lock::Locks;
 use crate::name::{is_component, Name};
 use crate::whole::{self, Fault, Target};
-use crate::OsDisk;
+use crate::SystemDisk;
 use asl_core::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,7 +30,7 @@ const TEMPORARY: &str = "tmp";
 const OPEN_BLOCKS: (&str, &str) = ("store/blocks/open", "store/blocks/");
 
 /// A store location that is a directory.
-pub struct PosixBackend<D: Disk = OsDisk> {
+pub struct PosixBackend<D: Disk = SystemDisk> {
     disk: Arc<D>,
     locks: Arc<Locks<D::File>>,
     /// Directories whose names were changed since the last barrier.
@@ -39,13 +39,13 @@ pub struct PosixBackend<D: Disk = OsDisk> {
     latch: Mutex<Option<String>>,
 }
 
-impl PosixBackend<OsDisk> {
+impl PosixBackend<SystemDisk> {
     /// Opens the location that is the directory `root`.
     ///
     /// # Errors
     /// `NotFound` where there is none; `Damage` where it is no directory.
     pub fn open(root: &Path) -> Result<Self> {
-        OsDisk::open(root)
+        SystemDisk::open(root)
             .map(PosixBackend::with_disk)
             .map_err(|e| explain("open", format!("directory {}", root.display()), &e))
     }

@@ -27,7 +27,6 @@ pub use asl_store::{Ack, Put, TakePiece};
 
 use asl_core::{Error, Kind, Result};
 use serde::Serialize;
-use std::path::Path;
 
 /// A wall time in text, RFC 3339 in UTC.
 pub fn time_text(unix_ns: i64) -> String {
@@ -35,23 +34,6 @@ pub fn time_text(unix_ns: i64) -> String {
         |_| format!("{unix_ns} ns"),
         |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     )
-}
-
-/// Makes a directory for its owner alone, durably; one that is there is left as it is.
-fn make_dir(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let failed = |e| Error::new(Kind::Io, "make", path.display(), e);
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.map_err(failed)?,
-    }
-    let parent = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed)
 }
 
 /// A derived view as the bytes of a JSON file.

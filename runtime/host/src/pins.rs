@@ -118,7 +118,7 @@ pub fn unpin(domain: &mut Domain, context: &Context, snapshot: SnapshotId) -> Re
 /// Makes the plain files say what the log says; what is no view of ours is left alone.
 fn write_views(domain: &Domain) -> Result<()> {
     let dir = domain.dir().join(VIEWS);
-    crate::make_dir(&dir)?;
+    files::make_dir(&dir)?;
     let pins = pins(domain)?;
     for (snapshot, pin) in &pins {
         let when = time_text(pin.time.unix_ns);
@@ -128,19 +128,12 @@ fn write_views(domain: &Domain) -> Result<()> {
         );
         files::replace(&dir.join(snapshot.to_string()), text.as_bytes(), 0o600)?;
     }
-    let failed = |e| Error::new(Kind::Io, "list", dir.display(), e);
-    for entry in std::fs::read_dir(&dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default();
+    for name in files::names(&dir)? {
         let stale = name
             .parse::<SnapshotId>()
             .is_ok_and(|id| id.to_string() == name && !pins.contains_key(&id));
         if stale {
-            std::fs::remove_file(&path)
-                .map_err(|e| Error::new(Kind::Io, "remove", path.display(), e))?;
+            files::remove(&dir.join(name))?;
         }
     }
     Ok(())

@@ -70,7 +70,7 @@ impl HostRoot {
     /// acknowledged; `Io`.
     pub fn init(path: &Path, context: &Context, kept: KeptKey<'_>) -> Result<HostRoot> {
         let layout = Layout::new(path);
-        if layout.host_id().exists() {
+        if files::look(&layout.host_id())?.is_some() {
             return Err(Error::new(
                 Kind::Exists,
                 "make a root at",
@@ -80,7 +80,7 @@ impl HostRoot {
             .next("look at it with `asl-host status`"));
         }
         for dir in std::iter::once("").chain(ROOT_DIRS) {
-            crate::make_dir(&path.join(dir))?;
+            files::make_dir(&path.join(dir))?;
         }
         Limits::probe(path)?.check()?;
         let key = SigningKey::generate(&*context.entropy)?;
@@ -97,7 +97,7 @@ impl HostRoot {
                 files::replace(&layout.identity_key_age(), &sealed, 0o600)?;
             }
         }
-        if !layout.host_policy().exists() {
+        if files::look(&layout.host_policy())?.is_none() {
             files::write_new(
                 &layout.host_policy(),
                 asl_auth::policy::DEFAULT_POLICY.as_bytes(),
@@ -281,28 +281,15 @@ impl HostRoot {
 }
 
 fn remove_leftover(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::Io, "remove", path.display(), e))
-        }
-        _ => Ok(()),
+    match files::remove(path) {
+        Err(e) if e.kind() == Kind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
 /// The names in a directory, sorted, dot names left out.
 fn names_in(dir: &Path) -> Result<Vec<String>> {
-    let failed = |e| Error::new(Kind::Io, "list", dir.display(), e);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let name = entry
-            .map_err(failed)?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
-        if !name.starts_with('.') {
-            names.push(name);
-        }
-    }
-    names.sort();
+    let mut names = files::names(dir)?;
+    names.retain(|name| !name.starts_with('.'));
     Ok(names)
 }

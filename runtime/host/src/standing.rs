@@ -98,9 +98,8 @@ fn check(domain: &Domain, manifest: &Manifest, sig: &[u8]) -> Result<Standing> {
 /// The delegation with this digest, and its signature.
 fn delegation(domain: &Domain, wanted: &Digest) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     let dir = domain.dir().join("auth/delegations");
-    let failed = |e| Error::new(Kind::Io, "list", dir.display(), e);
-    for entry in std::fs::read_dir(&dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for name in files::names(&dir)? {
+        let path = dir.join(name);
         if path.extension().is_none_or(|e| e != "cbor") {
             continue;
         }

@@ -9,4 +9,4 @@ mod sim;
 
 pub use clock::FakeClock;
 pub use entropy::{Random, SeededEntropy};
-pub use sim::{Fault, SimDisk, SimFile};
+pub use sim::{Fault, Mount, SimDisk, SimFile};

@@ -188,9 +188,10 @@ impl Keeper {
             let genesis = asl_auth::Genesis::decode(&dam.genesis).ok()?;
             Some(DomainId::new(genesis.label, &dam.domain))
         });
-        let Some(id) = id.filter(|id| self.root.layout().domain(id).is_dir()) else {
+        let Some(id) = id else { return Ok(None) };
+        if files::look(&self.root.layout().domain(&id))?.is_none() {
             return Ok(None);
-        };
+        }
         let mut domain = Domain::open(&self.root, &id)?;
         domain.require_sound()?;
         domain.lapse(self.root.id(), &self.context)?;
@@ -318,16 +319,14 @@ impl Keeper {
     /// Keeps what was rejected as evidence, under the digest of its request.
     fn quarantine(&self, petition: &Petition, decision: &Signed) -> Result<()> {
         let all = self.root.layout().quarantine();
-        let kept =
-            std::fs::read_dir(&all).map_err(|e| Error::new(Kind::Io, "list", all.display(), e))?;
-        if kept.count() >= KEPT_REJECTED {
+        if files::names(&all)?.len() >= KEPT_REJECTED {
             return Ok(());
         }
         let dir = all.join(format!("admission-{}", Digest::of(&petition.request.bytes)));
-        if dir.exists() {
+        if files::look(&dir)?.is_some() {
             return Ok(());
         }
-        crate::make_dir(&dir)?;
+        files::make_dir(&dir)?;
         petition.write(&dir)?;
         write_decision(&dir, decision)
     }

@@ -105,14 +105,9 @@ pub(super) fn decisions_on(domain: &Domain, request: &[u8]) -> Result<Vec<Record
 /// `Io`.
 pub fn rejected(root: &HostRoot) -> Result<Vec<Recorded>> {
     let all = root.layout().quarantine();
-    let entries =
-        std::fs::read_dir(&all).map_err(|e| Error::new(Kind::Io, "list", all.display(), e))?;
-    let mut dirs: Vec<_> = entries.flatten().map(|e| e.path()).collect();
-    dirs.sort();
-    Ok(dirs
-        .iter()
-        .filter_map(|dir| Recorded::read(dir, 0).ok())
-        .collect())
+    let names = files::names(&all)?;
+    let read = |name: &String| Recorded::read(&all.join(name), 0).ok();
+    Ok(names.iter().filter_map(read).collect())
 }
 
 fn checked(domain: &Domain, number: u32, digest: &Digest) -> Result<Recorded> {

@@ -59,7 +59,7 @@ impl Domain {
             }
             check_epochs(verified.as_ref(), founding.epochs)?;
         }
-        if root.layout().domain(&id).exists() {
+        if files::look(&root.layout().domain(&id))?.is_some() {
             return Err(refuse_second(root, &id, &hash));
         }
         let nonce = context.nonce()?;
@@ -103,7 +103,7 @@ fn fill(
     log_head: PathBuf,
 ) -> Result<()> {
     for name in DOMAIN_DIRS.iter().chain(&DOMAIN_DIRS_BESIDE) {
-        crate::make_dir(&dir.join(name))?;
+        files::make_dir(&dir.join(name))?;
     }
     if let (Some(signed), Some(dam)) = (founding.dam, dam) {
         files::write_new(&dir.join("admission/dam.cbor"), &signed.bytes, 0o400)?;

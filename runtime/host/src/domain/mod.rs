@@ -15,6 +15,7 @@ use crate::layout::domain as place;
 use crate::leases::Leases;
 use crate::root::{Context, HostRoot};
 use asl_auth::{Dam, DomainState, Genesis, VerifiedDam};
+use asl_backend::disk::Entry;
 use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, KeyId, Kind, Result, Timestamp};
 use asl_store::{Current, Mode, Store, StoreOptions};
@@ -45,7 +46,7 @@ impl Domain {
     /// is no error: the domain can be read, and [`Domain::require_sound`] refuses the rest.
     pub fn open(root: &HostRoot, id: &DomainId) -> Result<Domain> {
         let dir = root.layout().domain(id);
-        if !dir.is_dir() {
+        if files::look(&dir)? != Some(Entry::Dir) {
             return Err(
                 Error::new(Kind::NotFound, "open domain", id, "it is not on this host")
                     .next("list the domains with `asl-host status`"),
@@ -263,7 +264,7 @@ impl Domain {
     pub fn write_once(&self, name: &Path, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
         if let Some(parent) = path.parent() {
-            crate::make_dir(parent)?;
+            files::make_dir(parent)?;
         }
         match files::write_new(&path, bytes, 0o400) {
             Err(e) if e.kind() == Kind::Exists && files::read_limited(&path, 1 << 20)? == bytes => {

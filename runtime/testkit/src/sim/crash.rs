@@ -3,9 +3,10 @@
 //! Names and bytes that were not synced are there or not, each for itself and in any order; bytes
 //! tear at 512-byte sectors; a file may have grown without its bytes, which then are zeros.
 
-use super::world::{DataOp, Node, World};
+use super::world::{DataOp, Node, NodeId, World};
 use crate::Random;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 const SECTOR: usize = 512;
 
@@ -91,6 +92,26 @@ fn tear(pending: &[DataOp], medium: &mut Vec<u8>, random: &mut Random) {
             }
         }
     }
+}
+
+/// A hash of all names and bytes that are seen.
+pub(super) fn fingerprint(world: &World) -> u64 {
+    fn take(world: &World, id: NodeId, hasher: &mut DefaultHasher) {
+        match world.nodes.get(&id) {
+            Some(Node::File(file)) => file.seen.hash(hasher),
+            Some(Node::Dir(dir)) => {
+                dir.seen.len().hash(hasher);
+                for (name, child) in &dir.seen {
+                    name.hash(hasher);
+                    take(world, *child, hasher);
+                }
+            }
+            None => {}
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    take(world, super::world::ROOT, &mut hasher);
+    hasher.finish()
 }
 
 /// The files of a world by their paths.

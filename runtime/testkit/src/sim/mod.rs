@@ -6,10 +6,12 @@
 
 mod crash;
 mod file;
+mod mount;
 mod state;
 mod world;
 
 pub use file::SimFile;
+pub use mount::Mount;
 
 use asl_backend::disk::{Access, Disk, Entry, Lock, Process};
 use asl_backend::{Durability, Space};
@@ -61,6 +63,8 @@ impl SimDisk {
             state: Arc::new(Mutex::new(State {
                 world,
                 calls: 0,
+                syncs: 0,
+                failing_sync: None,
                 fault: None,
                 halt: None,
                 renames_new: true,
@@ -153,6 +157,18 @@ impl SimDisk {
         self.state().calls
     }
 
+    /// The calls made so far that are syncs.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// Fails the `k`-th sync from now with EIO, `k` from 1, and no other: what it was to write is
+    /// lost, and later syncs say nothing of it.
+    pub fn fail_sync_at(&self, k: u64) {
+        let mut state = self.state();
+        state.failing_sync = Some(state.syncs.saturating_add(k));
+    }
+
     /// Takes the power away before the `k`-th call from now, `k` from 1: it and every later call
     /// does nothing and answers EIO. What is left then are the [`crash_images`](Self::crash_images).
     pub fn halt_at(&self, k: u64) {
@@ -173,6 +189,7 @@ impl SimDisk {
     pub fn heal(&self) {
         let mut state = self.state();
         state.fault = None;
+        state.failing_sync = None;
         state.halt = None;
     }
 
@@ -202,6 +219,12 @@ impl SimDisk {
     /// Every file as it is seen now, by its path from the disk's own root.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         crash::files(&self.state().world)
+    }
+
+    /// A number that two disks share where the same names and bytes are seen on them; by chance two
+    /// others do in one of 2^64 cases.
+    pub fn fingerprint(&self) -> u64 {
+        crash::fingerprint(&self.state().world)
     }
 
     /// Flips one bit of a file, on the medium and in the cache.

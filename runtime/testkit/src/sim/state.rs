@@ -18,6 +18,8 @@ pub(super) enum Call {
 pub(super) struct State {
     pub(super) world: World,
     pub(super) calls: u64,
+    pub(super) syncs: u64,
+    pub(super) failing_sync: Option<u64>,
     pub(super) fault: Option<(u64, Fault, bool)>,
     pub(super) halt: Option<u64>,
     pub(super) renames_new: bool,
@@ -59,7 +61,12 @@ impl State {
         act: impl FnOnce(&mut World, bool) -> io::Result<()>,
     ) -> io::Result<()> {
         let halted = self.halt.is_some_and(|at| self.calls + 1 >= at);
-        match self.call(Call::Sync) {
+        self.syncs += 1;
+        let called = match self.failing_sync {
+            Some(at) if self.syncs == at => self.call(Call::Sync).and(Err(Errno::IO.into())),
+            _ => self.call(Call::Sync),
+        };
+        match called {
             Ok(_) => act(&mut self.world, false),
             Err(e) => {
                 if !halted && e.kind() != io::ErrorKind::Interrupted {
