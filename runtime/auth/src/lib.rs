@@ -19,7 +19,10 @@ pub mod sealing;
 pub mod secrets;
 mod stream;
 
-pub use admission::{admit, check_decision, AdmitInput, DomainState};
+pub use admission::{
+    admit, amend, check_decision, weigh, AdmitInput, AmendInput, Amendment, DomainState, Said,
+    Step, Verdict,
+};
 pub use document::{
     AdmissionRequest, AdmissionResult, Dam, DamPolicy, Decision, Delegation, DomainEncryption,
     Genesis, LeaseTerms, Proven, Reclaim, RootSet, StoreParams, Verb, VerifiedDam,
@@ -28,5 +31,5 @@ pub use epoch::{EpochKeys, NewEpoch, SealCredential};
 pub use identity::{DataIdentity, IndexIdentity, OpenIdentity, Recipient};
 pub use keys::{PublicKey, SigningKey};
 pub use locked::{LockedBytes, Locking};
-pub use policy::HostPolicy;
+pub use policy::{Conduct, HostPolicy, LeaseBounds};
 pub use sealing::{Opens, ReadSeek};

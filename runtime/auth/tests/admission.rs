@@ -23,8 +23,8 @@ fn a_trusted_root_gets_a_courtesy_lease_within_what_was_asked_and_what_policy_al
     greedy.snapshots = u32::MAX;
     let mut c = c.with_request(greedy.encode());
     let lease = c.admit().lease.unwrap();
-    assert_eq!(lease.storage_bytes, c.policy.max_bytes);
-    assert_eq!(lease.snapshots, c.policy.snapshots);
+    assert_eq!(lease.storage_bytes, c.policy.lease.bytes);
+    assert_eq!(lease.snapshots, c.policy.lease.snapshots);
     assert_eq!(lease.expires_at.unix_ns, NOW + 30 * DAY);
 
     c.promised = c.policy.total_bytes - 5;

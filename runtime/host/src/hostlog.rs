@@ -175,6 +175,12 @@ pub enum HostRecord {
 /// Why a domain is suspended whose lease has ended.
 pub const LEASE_OVER: &str = "its lease has expired";
 
+/// The reason of what a keeper's own hand did: it is never [`LEASE_OVER`], whatever was typed.
+pub(crate) fn by_hand(why: &str) -> String {
+    let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("by the keeper: {why}")
+}
+
 impl HostRecord {
     /// The record as a frame's body.
     pub fn to_value(&self) -> Value {

@@ -104,6 +104,11 @@ impl Layout {
         self.root.join("host/heads").join(format!("{id}.host"))
     }
 
+    /// What the keeper's host decided and why, line by line.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("host/audit")
+    }
+
     /// All domains.
     pub fn domains(&self) -> PathBuf {
         self.root.join("domains")

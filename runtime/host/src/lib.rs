@@ -5,6 +5,7 @@
 //! artifacts are made, nor wires (architecture.md, "The floors").
 
 pub mod admission;
+pub mod audit;
 pub mod capability;
 pub mod domain;
 pub mod handle;

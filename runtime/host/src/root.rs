@@ -208,7 +208,15 @@ impl HostRoot {
     /// # Errors
     /// `Invalid` with the line; `Io`.
     pub fn policy(&self) -> Result<HostPolicy> {
-        let bytes = files::read_limited(&self.layout.host_policy(), 256 << 10)?;
+        HostRoot::policy_at(&self.layout.host_policy())
+    }
+
+    /// The host-policy in a file, wherever it lies.
+    ///
+    /// # Errors
+    /// As [`HostRoot::policy`].
+    pub fn policy_at(path: &Path) -> Result<HostPolicy> {
+        let bytes = files::read_limited(path, 256 << 10)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::new(Kind::Invalid, "read", "host-policy", "it is not text"))?;
         HostPolicy::parse(&text)

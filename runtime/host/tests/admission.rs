@@ -332,6 +332,8 @@ fn a_crash_while_recording_wedges_neither_the_same_request_nor_the_next() {
             previous: host.domain(&owner).dam(),
             state: DomainState::Courtesy,
             promised_bytes: 0,
+            held: false,
+            conduct: Default::default(),
             strangers: 0,
             ruling: None,
         })

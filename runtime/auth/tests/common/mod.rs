@@ -136,6 +136,8 @@ pub struct Case {
     pub now: Timestamp,
     pub previous: Option<VerifiedDam>,
     pub state: DomainState,
+    pub held: bool,
+    pub conduct: Conduct,
     pub promised: u64,
     pub strangers: u32,
     pub ruling: Option<AdmissionResult>,
@@ -163,6 +165,8 @@ impl Case {
             now: Timestamp::claimed(NOW),
             previous: None,
             state: DomainState::Unrecognized,
+            held: false,
+            conduct: Conduct::default(),
             promised: 0,
             strangers: 0,
             ruling: None,
@@ -176,7 +180,15 @@ impl Case {
     }
 
     pub fn admit(&self) -> Decision {
-        let decision = admit(&AdmitInput {
+        let decision = self.weigh().decision;
+        // Whatever comes in, what goes out is a document the other side can read.
+        let bytes = decision.encode();
+        assert_eq!(Decision::decode(&bytes).unwrap(), decision);
+        decision
+    }
+
+    pub fn weigh(&self) -> Verdict {
+        weigh(&AdmitInput {
             dam: &self.dam,
             dam_sig: &self.dam_sig,
             request: &self.request,
@@ -187,14 +199,12 @@ impl Case {
             host: &host().public(),
             previous: self.previous.as_ref(),
             state: self.state,
+            held: self.held,
+            conduct: self.conduct,
             promised_bytes: self.promised,
             strangers: self.strangers,
             ruling: self.ruling,
-        });
-        // Whatever comes in, what goes out is a document the other side can read.
-        let bytes = decision.encode();
-        assert_eq!(Decision::decode(&bytes).unwrap(), decision);
-        decision
+        })
     }
 
     /// The reason of a rejection.

@@ -1,20 +1,20 @@
 //! The asking side: checks a decision, records it, holds the lease that came with it.
 
-use super::records::{decisions_on, granted_last, write_records};
+use super::records::{decisions_on, granted_last, write_records, Recorded};
 use super::{lent, Petition};
 use crate::domain::Domain;
 use crate::keystick::Signed;
 use crate::leases::LeaseRecord;
 use crate::root::Context;
-use asl_auth::{check_decision, AdmissionRequest, Dam, Decision, PublicKey};
+use asl_auth::{check_decision, AdmissionRequest, AdmissionResult, Dam, Decision, PublicKey};
 use asl_core::{Digest, Error, Kind, Result};
 
 /// Checks a decision against the pinned host and the request, and records it.
 ///
 /// Another host's decision never changes this host's own state for the domain; a lease that comes
 /// with it is kept with the name of who granted it. The same decision again changes nothing. Where a
-/// request was DEFERRED or REJECTED a later decision takes force; what was granted stands, and no
-/// older decision of the same host takes its place.
+/// request was DEFERRED or REJECTED a later decision takes force; what was granted stands until the
+/// host grants anew, and no older decision of the same host takes its place.
 ///
 /// # Errors
 /// `Refused` where the decision is another host's, answers another request or is not signed by the
@@ -38,7 +38,11 @@ pub fn apply(
     let earlier = decisions_on(domain, &petition.request.bytes)?;
     let repeated = earlier.iter().any(|r| r.digest() == digest);
     let in_force = earlier.iter().rev().find(|r| r.grants());
-    if let Some(in_force) = in_force.or(earlier.last().filter(|_| repeated)) {
+    let grants = read.outcome == AdmissionResult::Accepted || read.lease.is_some();
+    // The keeper may have changed the lease since: a later word on the same request.
+    let later = |r: &&Recorded| !grants || read.time.unix_ns <= r.decision.time.unix_ns;
+    let stands = in_force.filter(|r| repeated || later(r));
+    if let Some(in_force) = stands.or(earlier.last().filter(|_| repeated)) {
         let held = domain.leases().of(&read.host);
         let held = held.filter(|l| l.decision == in_force.digest());
         return Ok((in_force.decision.clone(), held.cloned()));

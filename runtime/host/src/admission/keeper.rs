@@ -1,31 +1,43 @@
 //! The host's side: decides, signs, records.
 
-use super::beside::beside;
+use super::ledger::Ledger;
+use super::rate::Decided;
 use super::records::{decisions_on, latest, write_records, Recorded};
-use super::{lent, name, write_decision, Petition};
+use super::rules::{News, Rules};
+use super::{lent, write_decision, Petition};
+use crate::audit::Audit;
 use crate::capability::Place;
 use crate::domain::{Domain, Founding};
-use crate::hostlog::HostRecord;
+use crate::hostlog::{HostRecord, LEASE_OVER};
 use crate::keystick::Signed;
-use crate::layout::domain as place;
 use crate::leases::LeaseRecord;
 use crate::root::{Context, HostRoot};
 use asl_auth::{
-    admit, cose, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, SigningKey,
+    cose, weigh, AdmissionRequest, AdmissionResult, AdmitInput, Dam, Decision, DomainState,
+    SigningKey, Verdict,
 };
 use asl_backend::files;
 use asl_core::{Digest, DomainId, Error, Kind, Result, Timestamp};
-use std::sync::{Mutex, PoisonError};
+use serde_json::json;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Rejected petitions kept as evidence at most: strangers must not fill the keeper's disk.
 const KEPT_REJECTED: usize = 1000;
 
 /// The host's side of admission.
 pub struct Keeper {
-    root: HostRoot,
-    key: SigningKey,
-    context: Context,
-    one_at_a_time: Mutex<()>,
+    pub(super) root: HostRoot,
+    pub(super) key: SigningKey,
+    pub(super) context: Context,
+    pub(super) audit: Audit,
+    desk: Mutex<Desk>,
+}
+
+/// What one decision at a time works with.
+pub(super) struct Desk {
+    pub(super) rules: Rules,
+    pub(super) ledger: Ledger,
+    decided: Decided,
 }
 
 impl Keeper {
@@ -35,14 +47,37 @@ impl Keeper {
     /// Those of [`HostRoot::identity`]; `Invalid` where host-policy or a trusted root is malformed.
     pub fn open(root: HostRoot, context: Context) -> Result<Keeper> {
         let key = root.identity(None)?;
-        root.policy()?;
-        root.trusted_roots()?;
+        let desk = Desk {
+            rules: Rules::read(&root)?,
+            ledger: Ledger::default(),
+            decided: Decided::default(),
+        };
         Ok(Keeper {
+            audit: Audit::at(root.layout().audit()),
             root,
             key,
             context,
-            one_at_a_time: Mutex::new(()),
+            desk: Mutex::new(desk),
         })
+    }
+
+    /// Takes up host-policy and trusted roots as they are now, and tells what came of it since the
+    /// last time; a mistake in one of them is told, and the rules before stay in force.
+    ///
+    /// # Errors
+    /// `Io` where the audit log cannot be written.
+    pub fn reload(&self) -> Result<Option<News>> {
+        let mut desk = self.turn();
+        desk.rules.refresh(&self.root);
+        let news = desk.rules.take_news();
+        if let Some(news) = &news {
+            let told = match news {
+                News::Taken => json!({ "taken": true }),
+                News::Kept(e) => json!({ "taken": false, "why": e.to_string() }),
+            };
+            self.audit.note(&self.context, "policy", told)?;
+        }
+        Ok(news)
     }
 
     /// The host's key, for the wire.
@@ -54,17 +89,18 @@ impl Keeper {
     /// `asl_host_admit`). The same request again gets the latest decision on it.
     ///
     /// # Errors
-    /// `Io` and the errors of this host's own records. What is wrong with the petition is no error
+    /// `Io` and the errors of this host's own records; `Refused` where more was asked within a time
+    /// than host-policy allows: nothing is then decided. What is wrong with the petition is no error
     /// here: it is REJECTED, with the reason.
     pub fn admit(&self, petition: &Petition) -> Result<Signed> {
-        let _turn = self.turn();
+        let mut desk = self.turn();
         let known = self.known(petition)?;
         if let Some(domain) = &known {
             if let Some(earlier) = self.last_on(domain, petition)? {
                 return Ok(earlier.signed);
             }
         }
-        self.settle(petition, known, None)
+        self.settle(&mut desk, petition, known, None)
     }
 
     /// Decides a petition by the keeper's own hand: as [`Keeper::admit`], but one that was DEFERRED
@@ -74,7 +110,7 @@ impl Keeper {
     /// As [`Keeper::admit`]; `Refused` where the ruling cannot be given, with the reason: nothing is
     /// then recorded.
     pub fn decide(&self, petition: &Petition, ruling: Option<AdmissionResult>) -> Result<Signed> {
-        let _turn = self.turn();
+        let mut desk = self.turn();
         let known = self.known(petition)?;
         if let Some(domain) = &known {
             if let Some(earlier) = self.last_on(domain, petition)? {
@@ -89,7 +125,17 @@ impl Keeper {
                 }
             }
         }
-        self.settle(petition, known, ruling)
+        self.settle(&mut desk, petition, known, Some(ruling))
+    }
+
+    /// What would be decided on a petition now, and every rule's word on it. Nothing is recorded.
+    ///
+    /// # Errors
+    /// `Io` and the errors of this host's own records.
+    pub fn explain(&self, petition: &Petition) -> Result<Verdict> {
+        let mut desk = self.turn();
+        let known = self.known(petition)?;
+        self.judge(&mut desk, petition, known.as_ref(), None)
     }
 
     /// Decides the request of a domain that waits, DEFERRED until now.
@@ -113,81 +159,42 @@ impl Keeper {
         Ok((waiting.petition, signed))
     }
 
-    /// A DAM that this host holds, in a domain's records, by its digest.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn dam(&self, digest: &Digest) -> Result<Option<Signed>> {
-        for id in self.root.domains()? {
-            // A damaged domain's DAM is as good as any: it proves itself.
-            let Ok(domain) = Domain::open(&self.root, &id) else {
-                continue;
-            };
-            for number in domain.recorded().keys() {
-                let dir = domain.dir().join(place::admission(*number));
-                let read = |name| files::read_limited(&dir.join(name), super::LONGEST);
-                if let (Ok(bytes), Ok(sig)) = (read(name::DAM), read(name::DAM_SIG)) {
-                    if Digest::of(&bytes) == *digest {
-                        return Ok(Some(Signed { bytes, sig }));
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes a petition of a scanned request: the DAM it names must lie here, or be given.
-    ///
-    /// # Errors
-    /// `Invalid` where it is no request; `NotFound` where nobody has the DAM it names.
-    pub fn petition_of(&self, request: Signed, dam: Option<Signed>) -> Result<Petition> {
-        let named = AdmissionRequest::decode(&request.bytes)?.dam;
-        let dam = match dam {
-            Some(dam) if Digest::of(&dam.bytes) == named => Some(dam),
-            Some(_) => {
-                let why = "it is not the DAM that the request names";
-                return Err(Error::new(Kind::Refused, "use", "the DAM given", why)
-                    .next("give the DAM of the key stick that the request was made with"));
-            }
-            None => self.dam(&named)?,
-        };
-        let dam = dam.ok_or_else(|| {
-            let why = format!("the request names DAM {named}, which is not on this host");
-            Error::new(Kind::NotFound, "find", "the DAM", why)
-                .next("add --dam DIR, with dam.cbor and dam.sig as they lie on the key stick")
-        })?;
-        Ok(Petition { dam, request })
-    }
-
     /// Records that leases have ended, so that no clock brings them back; tells which.
     ///
     /// # Errors
     /// `Io`. A domain whose records are damaged is passed over.
     pub fn lapse(&self) -> Result<Vec<DomainId>> {
-        let _turn = self.turn();
+        let mut desk = self.turn();
+        let desk = &mut *desk;
+        desk.ledger.refresh(&self.root)?;
         let mut over = Vec::new();
-        for id in self.root.domains()? {
+        for id in desk.ledger.lapsed(self.context.clock.wall_ns()) {
             let lapsed = Domain::open(&self.root, &id)
                 .and_then(|mut domain| domain.lapse(self.root.id(), &self.context));
             if matches!(lapsed, Ok(true)) {
+                let told = json!({ "domain": id.to_string(), "by": "the clock", "why": LEASE_OVER,
+                    "state": DomainState::Suspended.code() });
+                self.audit.note(&self.context, "lapse", told)?;
                 over.push(id);
             }
         }
         Ok(over)
     }
 
-    fn turn(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.one_at_a_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Domains whose records this keeper has read to know what is promised, in all.
+    pub fn reads(&self) -> u64 {
+        self.turn().ledger.reads()
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, Desk> {
+        // Rules and rows are read whole or not at all.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The domain that a petition speaks of, where it is here already.
     fn known(&self, petition: &Petition) -> Result<Option<Domain>> {
-        let id = Dam::decode(&petition.dam.bytes).ok().and_then(|dam| {
-            let genesis = asl_auth::Genesis::decode(&dam.genesis).ok()?;
-            Some(DomainId::new(genesis.label, &dam.domain))
-        });
+        let id = Dam::decode(&petition.dam.bytes).ok();
+        let id = id.as_ref().and_then(id_of);
         let Some(id) = id else { return Ok(None) };
         if files::look(&self.root.layout().domain(&id))?.is_none() {
             return Ok(None);
@@ -205,13 +212,18 @@ impl Keeper {
         Ok(all.pop())
     }
 
+    /// Decides, tells the audit log, and records. `by_hand` is the keeper's own deciding, with or
+    /// without a ruling.
     fn settle(
         &self,
+        desk: &mut Desk,
         petition: &Petition,
         known: Option<Domain>,
-        ruling: Option<AdmissionResult>,
+        by_hand: Option<Option<AdmissionResult>>,
     ) -> Result<Signed> {
-        let decision = self.judge(petition, known.as_ref(), ruling)?;
+        let ruling = by_hand.flatten();
+        let verdict = self.judge(desk, petition, known.as_ref(), ruling)?;
+        let decision = &verdict.decision;
         if ruling.is_some_and(|r| r != decision.outcome) {
             return Err(cannot_rule(&decision.reason).next(
                 "nothing was recorded; give another outcome, or see `asl-host admission show`",
@@ -230,6 +242,7 @@ impl Keeper {
         let bytes = decision.encode();
         let sig = cose::sign(Decision::KIND, &bytes, &[&self.key])?;
         let signed = Signed { bytes, sig };
+        self.tell(desk, petition, &verdict, &signed, by_hand.is_some())?;
         if decision.outcome == AdmissionResult::Rejected {
             self.quarantine(petition, &signed)?;
             // What waited is told the end of it; under an older DAM it would contradict the records.
@@ -242,36 +255,92 @@ impl Keeper {
             Some(domain) => domain,
             None => self.welcome(petition)?,
         };
-        self.record(domain, petition, &decision, &signed)?;
+        self.record(domain, petition, decision, &signed)?;
         Ok(signed)
     }
 
     fn judge(
         &self,
+        desk: &mut Desk,
         petition: &Petition,
         known: Option<&Domain>,
         ruling: Option<AdmissionResult>,
-    ) -> Result<Decision> {
-        let policy = self.root.policy()?;
-        let trusted_roots = self.root.trusted_roots()?;
+    ) -> Result<Verdict> {
+        desk.rules.refresh(&self.root);
+        desk.ledger.refresh(&self.root)?;
+        let (policy, trusted_roots) = (&desk.rules.policy, &desk.rules.trusted);
         let now = Timestamp::claimed(self.context.clock.wall_ns());
         let others = known.map(Domain::id);
-        let beside = beside(&self.root, others, &trusted_roots, now.unix_ns)?;
-        Ok(admit(&AdmitInput {
+        let totals = desk.ledger.totals(others, trusted_roots, now.unix_ns);
+        Ok(weigh(&AdmitInput {
             dam: &petition.dam.bytes,
             dam_sig: &petition.dam.sig,
             request: &petition.request.bytes,
             request_sig: &petition.request.sig,
-            trusted_roots: &trusted_roots,
-            policy: &policy,
+            trusted_roots,
+            policy,
             now,
             host: self.root.public_key(),
             previous: known.and_then(Domain::dam),
             state: known.map(Domain::state).unwrap_or_default(),
-            promised_bytes: beside.promised_bytes,
-            strangers: beside.strangers,
+            held: known.is_some_and(Domain::is_held),
+            conduct: known.map(Domain::conduct).unwrap_or_default(),
+            promised_bytes: totals.promised_bytes,
+            strangers: totals.strangers,
             ruling,
         }))
+    }
+
+    /// Counts a decision against the rate, and tells the audit log of it.
+    fn tell(
+        &self,
+        desk: &mut Desk,
+        petition: &Petition,
+        verdict: &Verdict,
+        signed: &Signed,
+        by_hand: bool,
+    ) -> Result<()> {
+        let (rate, now) = (desk.rules.policy.rate, self.context.clock.since_boot());
+        let decision = &verdict.decision;
+        let dam = Dam::decode(&petition.dam.bytes).ok();
+        let id = dam.as_ref().and_then(id_of);
+        let rejected = decision.outcome == AdmissionResult::Rejected;
+        let mut unwritten = 0;
+        match (&dam, by_hand) {
+            (_, true) => {}
+            (Some(dam), _) if verdict.proven && !rejected => {
+                desk.decided.one_more(dam.domain, rate, now)?;
+            }
+            // A key that nobody here knows is made in no time.
+            _ => match desk.decided.gets_a_line(rate, now) {
+                Some(before) => unwritten = before,
+                None => return Ok(()),
+            },
+        }
+        let asked = AdmissionRequest::decode(&petition.request.bytes).ok();
+        let asked = asked.map(
+            |r| json!({ "bytes": r.storage_bytes, "seconds": r.seconds, "snapshots": r.snapshots }),
+        );
+        let roots = dam.as_ref().map(|dam| {
+            let ids = dam.roots.keys().iter().map(|key| key.id().to_string());
+            ids.collect::<Vec<_>>()
+        });
+        let mut told = json!({
+            "domain": id.map(|id| id.to_string()),
+            "roots": roots,
+            "proven": verdict.proven,
+            "request": decision.request.to_string(),
+            "asked": asked,
+            "outcome": decision.outcome.code(),
+            "decision": Digest::of(&signed.bytes).to_string(),
+            "by": if by_hand { "the keeper" } else { "host-policy" },
+            "rule": verdict.decided_by(),
+            "why": decision.reason,
+        });
+        if unwritten > 0 {
+            told["unwritten_before"] = json!(unwritten);
+        }
+        self.audit.note(&self.context, "admission", told)
     }
 
     fn welcome(&self, petition: &Petition) -> Result<Domain> {
@@ -307,7 +376,7 @@ impl Keeper {
         domain.write_descriptor(&self.context)
     }
 
-    fn lease_record(&self, decision: &Decision, signed: &Signed) -> Option<LeaseRecord> {
+    pub(super) fn lease_record(&self, decision: &Decision, signed: &Signed) -> Option<LeaseRecord> {
         LeaseRecord::of(
             decision,
             Digest::of(&signed.bytes),
@@ -330,6 +399,12 @@ impl Keeper {
         petition.write(&dir)?;
         write_decision(&dir, decision)
     }
+}
+
+/// The name of the directory that a DAM's domain has, as the DAM says.
+fn id_of(dam: &Dam) -> Option<DomainId> {
+    let genesis = asl_auth::Genesis::decode(&dam.genesis).ok()?;
+    Some(DomainId::new(genesis.label, &dam.domain))
 }
 
 fn cannot_rule(why: &str) -> Error {

@@ -5,14 +5,20 @@
 //! the names of seed 002 in `admission/` for the first, `admission/NNNN/` for later ones.
 
 mod applicant;
-mod beside;
+mod code;
+mod hand;
 mod keeper;
+mod ledger;
+mod rate;
 mod records;
+mod rules;
 
 pub use applicant::apply;
-pub use beside::strangers;
+pub use hand::Act;
 pub use keeper::Keeper;
+pub use ledger::strangers;
 pub use records::{recorded, rejected, Recorded};
+pub use rules::News;
 
 use crate::domain::Domain;
 use crate::hostlog::HostRecord;

@@ -14,7 +14,7 @@ use crate::keystick::EpochFiles;
 use crate::layout::domain as place;
 use crate::leases::Leases;
 use crate::root::{Context, HostRoot};
-use asl_auth::{Dam, DomainState, Genesis, VerifiedDam};
+use asl_auth::{Conduct, Dam, DomainState, Genesis, VerifiedDam};
 use asl_backend::disk::Entry;
 use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, KeyId, Kind, Result, Timestamp};
@@ -140,6 +140,21 @@ impl Domain {
     /// This host's state for the domain.
     pub fn state(&self) -> DomainState {
         self.view.state
+    }
+
+    /// The state that a suspension took the place of.
+    pub fn state_before(&self) -> DomainState {
+        self.view.before
+    }
+
+    /// Whether the keeper's own hand suspended it: nothing but that hand lifts it.
+    pub fn is_held(&self) -> bool {
+        self.view.held
+    }
+
+    /// How it has behaved on this host.
+    pub fn conduct(&self) -> Conduct {
+        self.view.conduct
     }
 
     /// The state, with the end of a lease that this host granted taken into account: past its end

@@ -2,12 +2,12 @@
 
 use super::Domain;
 use crate::capability::Place;
-use crate::hostlog::{HostLog, HostRecord};
+use crate::hostlog::{HostLog, HostRecord, LEASE_OVER};
 use crate::layout::{domain as place, LAYOUT};
 use crate::leases::Leases;
 use crate::root::Context;
 use crate::time_text;
-use asl_auth::DomainState;
+use asl_auth::{Conduct, DomainState};
 use asl_backend::files;
 use asl_core::{Digest, Result};
 use serde_json::{json, Value};
@@ -18,6 +18,11 @@ use std::collections::BTreeMap;
 pub(super) struct View {
     pub(super) place: Place,
     pub(super) state: DomainState,
+    /// The state that a suspension took the place of.
+    pub(super) before: DomainState,
+    /// Suspended by the keeper's own hand, which alone lifts that.
+    pub(super) held: bool,
+    pub(super) conduct: Conduct,
     pub(super) leases: Leases,
     /// The recorded admissions: number and decision.
     pub(super) admissions: BTreeMap<u32, Digest>,
@@ -28,6 +33,9 @@ impl View {
         let mut view = View {
             place: Place::Elsewhere,
             state: DomainState::Unrecognized,
+            before: DomainState::Unrecognized,
+            held: false,
+            conduct: Conduct::default(),
             leases: Leases::default(),
             admissions: BTreeMap::new(),
         };
@@ -40,15 +48,30 @@ impl View {
         View {
             place: Place::Elsewhere,
             state: DomainState::Suspended,
+            before: DomainState::Unrecognized,
+            held: false,
+            conduct: Conduct::default(),
             leases: Leases::default(),
             admissions: BTreeMap::new(),
         }
     }
 
+    fn enter(&mut self, state: DomainState, why: &str) {
+        let suspended = state == DomainState::Suspended;
+        if suspended && self.state != DomainState::Suspended {
+            self.before = self.state;
+        }
+        let lapsed = suspended && why == LEASE_OVER;
+        self.held = suspended && !lapsed;
+        self.conduct.lapses += u32::from(lapsed);
+        self.conduct.suspensions += u32::from(self.held);
+        self.state = state;
+    }
+
     pub(super) fn take(&mut self, record: HostRecord) {
         match record {
             HostRecord::Role(place) => self.place = place,
-            HostRecord::State { state, .. } => self.state = state,
+            HostRecord::State { state, why, .. } => self.enter(state, &why),
             HostRecord::Lease(lease) => self.leases.take(lease),
             HostRecord::InFull { host, .. } => self.leases.drop_of(&host),
             HostRecord::Admission { number, decision } => {
