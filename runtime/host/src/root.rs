@@ -216,7 +216,7 @@ impl HostRoot {
     /// # Errors
     /// As [`HostRoot::policy`].
     pub fn policy_at(path: &Path) -> Result<HostPolicy> {
-        let bytes = files::read_limited(path, 256 << 10)?;
+        let bytes = files::read_limited(path, 64 << 10)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::new(Kind::Invalid, "read", "host-policy", "it is not text"))?;
         HostPolicy::parse(&text)

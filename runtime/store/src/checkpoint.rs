@@ -45,7 +45,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// `Invalid` where it would not be read back as it is.
-    fn encode(&self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let head = self.current.head;
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -76,7 +76,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// `Invalid` where it is not what was written.
-    fn decode(bytes: &[u8]) -> Result<Checkpoint> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint> {
         let (body, digest) = bytes
             .len()
             .checked_sub(TRAILER)
@@ -287,12 +287,12 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::record::{Epoch, Role, SealedSegment};
     use asl_core::SnapshotId;
 
-    fn sample() -> Checkpoint {
+    pub(crate) fn sample() -> Checkpoint {
         let mut current = Current::default();
         let segment = |number: u32, blocks: &[u8]| {
             Record::SealSegment(SealedSegment {

@@ -251,11 +251,11 @@ pub struct SnapshotTerms {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use asl_core::canon;
 
-    fn sample() -> Manifest {
+    pub(crate) fn sample() -> Manifest {
         let segment = |number| ManifestSegment {
             number,
             epoch: 0,

@@ -5,8 +5,12 @@
 
 mod clock;
 mod entropy;
+mod hostile;
+mod memory;
 mod sim;
 
 pub use clock::FakeClock;
 pub use entropy::{Random, SeededEntropy};
+pub use hostile::{spoil, torture_count, Decoder, Tried, MOST_HELD};
+pub use memory::{most_held, Counted};
 pub use sim::{Fault, Mount, SimDisk, SimFile};

@@ -47,7 +47,7 @@ impl Frame {
     ///
     /// # Errors
     /// `Invalid` where it would exceed [`MAX_FRAME`] or hold more items than a reader accepts.
-    pub(super) fn encode(&self, form: &LogForm) -> Result<(Vec<u8>, FrameHash)> {
+    pub(crate) fn encode(&self, form: &LogForm) -> Result<(Vec<u8>, FrameHash)> {
         let mut map = MapBuilder::document(form.kind)
             .put(1, self.commit)
             .put(2, self.logseq.0)
@@ -84,7 +84,7 @@ impl Frame {
 }
 
 /// What lies at a place of a log.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A frame whose checks hold, its hash, and its length in bytes.
     Frame(Box<Frame>, FrameHash, usize),
     /// Not a frame, or not all of one.
@@ -120,7 +120,7 @@ pub(super) fn length(form: &LogForm, header: &[u8]) -> Result<Option<usize>> {
 ///
 /// # Errors
 /// `Invalid` where its hash holds but its body breaks a rule: it was not torn, it was written so.
-pub(super) fn read(form: &LogForm, bytes: &[u8]) -> Result<Found> {
+pub(crate) fn read(form: &LogForm, bytes: &[u8]) -> Result<Found> {
     let Some((covered, trailer)) = bytes
         .len()
         .checked_sub(TRAILER)

@@ -4,6 +4,8 @@ mod frame;
 mod frame_log;
 mod scan;
 
+#[cfg(test)]
+pub(crate) use frame::{read as read_frame, Found};
 pub use frame::{Frame, MAX_FRAME};
 pub use frame_log::{Evidence, FrameLog};
 pub(crate) use scan::{find, first, Start};
