@@ -59,7 +59,7 @@ fn p8_spoiled_codecs_are_refused_or_read() {
     let count = torture_count(2000);
     let links = |n: u8| Link {
         size: 1 + u64::from(n),
-        id: (n % 3 > 0).then(|| ChunkId::from([n; 32])),
+        id: (!n.is_multiple_of(3)).then(|| ChunkId::from([n; 32])),
     };
     let list = ListNode((0..40).map(links).collect()).encode();
     Decoder {
@@ -151,6 +151,8 @@ fn p8_spoiled_names_are_refused_or_safe_as_a_path() {
     .try_spoiled(7, count);
 }
 
+type Refuses<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// Bombs: few bytes that ask for much. Each is refused, and costs less than the cap.
 #[test]
 fn p8_bombs_in_cbor_are_refused_before_they_go_off() {
@@ -192,7 +194,7 @@ fn p8_bombs_in_cbor_are_refused_before_they_go_off() {
         ("nothing", vec![]),
     ];
     for (name, bytes) in bombs {
-        let readers: [(&str, &dyn Fn(&[u8]) -> bool); 4] = [
+        let readers: [(&str, Refuses); 4] = [
             ("CBOR", &|b| {
                 canon::decode(b, "bomb", Limits::DOCUMENT).is_err()
             }),

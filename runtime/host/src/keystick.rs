@@ -16,7 +16,7 @@ pub const LABEL: &str = "ASL-KEYS";
 const DIRECTORY: &str = "asl-keys";
 
 /// No file on a stick is longer; the binary that lies beside them is not read.
-const LONGEST: u64 = 256 << 10;
+const LONGEST: u64 = 64 << 10;
 
 /// Epochs looked for at most.
 const EPOCHS: u32 = 1000;

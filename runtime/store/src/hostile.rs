@@ -8,7 +8,7 @@ use crate::segment::{self, Segment};
 use crate::{checkpoint, manifest, BlockSet, Frame, LogForm, Manifest, Record};
 use asl_backend::Name;
 use asl_core::{canon, BlockId, Error, Kind, LogSeq, Result};
-use asl_testkit::{most_held, torture_count, Counted, Decoder, MOST_HELD};
+use asl_testkit::{most_held, torture_count, Counted, Decoder, Encode, MOST_HELD};
 use std::fmt::Debug;
 use std::io::Read;
 
@@ -97,7 +97,7 @@ fn spoiled<T: Debug>(
     good: Vec<u8>,
     mend: fn(Vec<u8>) -> Vec<u8>,
     decode: &dyn Fn(&[u8]) -> Result<T>,
-    encode: Option<&dyn Fn(&T) -> Vec<u8>>,
+    encode: Option<Encode<T>>,
 ) {
     let good = vec![good];
     Decoder {

@@ -24,6 +24,9 @@ const TURNS: [u64; 9] = [
 /// First bytes of CBOR items that claim the most: lengths of eight bytes, no length, a break.
 const HEADS: [u8; 10] = [0x1b, 0x3b, 0x5b, 0x7b, 0x9b, 0xbb, 0x5f, 0x9f, 0xbf, 0xff];
 
+/// Writes what a decoder read.
+pub type Encode<'a, T> = &'a dyn Fn(&T) -> Vec<u8>;
+
 /// One decoder, what it reads well, and how spoiled bytes are made to pass its outer checks.
 pub struct Decoder<'a, T> {
     /// Its name, for the report.
@@ -36,7 +39,7 @@ pub struct Decoder<'a, T> {
     pub decode: &'a dyn Fn(&[u8]) -> Result<T>,
     /// Writes what was read: it must be the bytes it was read from. None where other bytes than
     /// the writer's may be read.
-    pub encode: Option<&'a dyn Fn(&T) -> Vec<u8>>,
+    pub encode: Option<Encode<'a, T>>,
 }
 
 /// What trying a decoder came to.

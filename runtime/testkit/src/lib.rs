@@ -11,6 +11,6 @@ mod sim;
 
 pub use clock::FakeClock;
 pub use entropy::{Random, SeededEntropy};
-pub use hostile::{spoil, torture_count, Decoder, Tried, MOST_HELD};
+pub use hostile::{spoil, torture_count, Decoder, Encode, Tried, MOST_HELD};
 pub use memory::{most_held, Counted};
 pub use sim::{Fault, Mount, SimDisk, SimFile};

@@ -158,6 +158,23 @@ mod tests {
         }
     }
 
+    /// P8; its memory is that of a table of 64 KiB, which `asl-host`'s tests count.
+    #[test]
+    fn p8_spoiled_profiles_are_refused_or_read() {
+        let shipped = super::super::find::SHIPPED.iter();
+        asl_testkit::Decoder {
+            name: "profile",
+            good: shipped.map(|(_, text)| text.as_bytes().to_vec()).collect(),
+            mend: |bytes| bytes,
+            decode: &|bytes| match std::str::from_utf8(bytes) {
+                Ok(text) => parse(text, "spoiled", Origin::Stick).map(drop),
+                Err(e) => Err(Error::new(Kind::Invalid, "read", "profile", e)),
+            },
+            encode: None,
+        }
+        .try_spoiled(1, asl_testkit::torture_count(500));
+    }
+
     #[test]
     fn the_demo_runs_by_itself_and_its_lease_caps_what_is_sealed_here() {
         let text = include_str!("../../../../../profiles/demo.toml");
