@@ -62,7 +62,11 @@ pub fn create_whole_on<D: Disk>(
     let told = |e: io::Error| explain(DOING, name, &e);
     match disk.entry(Path::new(name)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Ok(_) => return Err(told(io::ErrorKind::AlreadyExists.into())),
+        Ok(_) => {
+            // Whoever made it may not have made its name durable; the caller will rely on it.
+            steady(|| disk.sync_dir(Path::new(""))).map_err(told)?;
+            return Err(told(io::ErrorKind::AlreadyExists.into()));
+        }
         Err(e) => return Err(told(e)),
     }
     let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();

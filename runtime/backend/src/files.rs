@@ -9,7 +9,8 @@ use crate::whole::{self, Fault, Target};
 use crate::SystemDisk;
 use asl_core::{Error, Kind, Result};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Writes a document that must not be there yet; there whole or not at all, durable on return.
 ///
@@ -33,6 +34,73 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     on_disk("replace", path, |disk, name| {
         write_on(disk, name, bytes, mode, true)
     })
+}
+
+/// Makes durable that a file or directory has its name: whoever gave it may have been killed before,
+/// or was told that the medium failed.
+///
+/// # Errors
+/// `NotFound` where its directory is missing; `Io`.
+pub fn settle(path: &Path) -> Result<()> {
+    on_disk("sync", path, |disk, _| {
+        steady(|| disk.sync_dir(Path::new("")))
+    })
+}
+
+/// A document that one writer replaces again and again.
+///
+/// After a sync of it failed it is replaced no more: what the medium then says of it later cannot be
+/// believed (reliability.md, P4).
+pub struct Document {
+    path: PathBuf,
+    mode: u32,
+    /// Why it is replaced no more.
+    latch: Mutex<Option<String>>,
+}
+
+impl Document {
+    /// The document at a path, whether it is there or not.
+    pub fn new(path: PathBuf, mode: u32) -> Self {
+        Document {
+            path,
+            mode,
+            latch: Mutex::default(),
+        }
+    }
+
+    /// Replaces it, as [`replace`] does; of two who do so at once the one comes after the other.
+    ///
+    /// `bytes` is asked once nobody else replaces it.
+    ///
+    /// # Errors
+    /// As [`replace`]; `Io` after a sync of it failed.
+    pub fn replace(&self, bytes: impl FnOnce() -> Vec<u8>) -> Result<()> {
+        let mut latch = self.latch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refuse_latched(&latch)?;
+        let bytes = bytes();
+        on_disk("replace", &self.path, |disk, name| {
+            let written = write_faulty(disk, name, &bytes, self.mode, true);
+            if let Err(Fault::Sync(e)) = &written {
+                *latch = Some(e.to_string());
+            }
+            written.map_err(Fault::into_io)
+        })
+    }
+
+    /// Refuses after a sync of it failed.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn require_sound(&self) -> Result<()> {
+        self.refuse_latched(&self.latch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn refuse_latched(&self, latch: &Option<String>) -> Result<()> {
+        let Some(why) = latch else { return Ok(()) };
+        let why = format!("a sync of it failed earlier: {why}");
+        Err(Error::new(Kind::Io, "replace", self.path.display(), why)
+            .next("look at the medium, then open the store again: it reads what is really there"))
+    }
 }
 
 /// Reads a plain file of at most `limit` bytes.
@@ -128,6 +196,16 @@ pub fn write_on<D: Disk>(
     mode: u32,
     replace: bool,
 ) -> io::Result<()> {
+    write_faulty(disk, path, bytes, mode, replace).map_err(Fault::into_io)
+}
+
+fn write_faulty<D: Disk>(
+    disk: &D,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    replace: bool,
+) -> std::result::Result<(), Fault> {
     let dir = path.parent().unwrap_or(Path::new(""));
     let target = Target {
         temporary: dir,
@@ -135,8 +213,14 @@ pub fn write_on<D: Disk>(
         mode,
         replace,
     };
-    whole::write(disk, target, |file| write_all(file, bytes, 0)).map_err(Fault::into_io)?;
-    steady(|| disk.sync_dir(dir))
+    let written = whole::write(disk, target, |file| write_all(file, bytes, 0));
+    let there = |fault: &Fault| matches!(fault, Fault::Other(e) if e.kind() == io::ErrorKind::AlreadyExists);
+    if written.is_ok() || written.as_ref().is_err_and(there) {
+        // Whoever wrote the one that is there may not have made its name durable; the caller will
+        // rely on it.
+        steady(|| disk.sync_dir(dir)).map_err(Fault::Sync)?;
+    }
+    written
 }
 
 fn on_disk<T>(

@@ -3,15 +3,17 @@
 //! They lie outside the domain, so that a log which was shortened is known as damage. A head may
 //! make this host refuse to write, never more (architecture.md, invariant 11).
 
-use asl_backend::files;
+use asl_backend::files::{self, Document};
 use asl_core::canon::Limits;
 use asl_core::{Fields, Kind, LogSeq, MapBuilder, Result};
 use asl_store::Head;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// A head as `host/heads/` keeps it.
 const KIND: &str = "asl.known-head/1";
+
+/// For this host alone.
+const MODE: u32 = 0o600;
 
 /// Reads a head; `None` where none was ever kept.
 pub(crate) fn read(path: &Path) -> Result<Option<Head>> {
@@ -32,26 +34,34 @@ pub(crate) fn read(path: &Path) -> Result<Option<Head>> {
 
 /// Keeps a head, in place of the one before.
 pub(crate) fn write(path: &Path, head: &Head) -> Result<()> {
-    let bytes = MapBuilder::document(KIND)
+    files::replace(path, &encode(head), MODE)
+}
+
+fn encode(head: &Head) -> Vec<u8> {
+    MapBuilder::document(KIND)
         .put(1, head.commit)
         .put(2, head.logseq.0)
         .put(3, head.frame)
         .put(4, head.stored_bytes)
-        .encode();
-    files::replace(path, &bytes, 0o600)
+        .encode()
 }
 
 /// The place of one log's head, which never goes back while it is open.
-pub(crate) struct HeadFile(Mutex<PathBuf>);
+pub(crate) struct HeadFile(Document);
 
 impl HeadFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        HeadFile(Mutex::new(path))
+        HeadFile(Document::new(path, MODE))
     }
 
-    /// Keeps the head that `now` tells; of two that do so at once, the later head stays.
+    /// Refuses after a sync of it failed: what could not be kept is not to be acknowledged.
+    pub(crate) fn require_sound(&self) -> Result<()> {
+        self.0.require_sound()
+    }
+
+    /// Keeps the head that `now` tells; of two that do so at once, the later head stays. After a sync
+    /// that failed nothing is kept any more, and so nothing acknowledged.
     pub(crate) fn keep(&self, now: impl FnOnce() -> Head) -> Result<()> {
-        let path = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&path, &now())
+        self.0.replace(|| encode(&now()))
     }
 }

@@ -68,6 +68,19 @@ impl HostLog {
         }
     }
 
+    /// Every record, in order, once all of it is on the medium: a frame whose writer was killed, or was
+    /// told that its sync failed, may be in the cache alone. To be asked before something that a
+    /// record says is acknowledged without a new one.
+    ///
+    /// # Errors
+    /// As [`HostLog::replay`]; `Concurrent` where another process writes.
+    pub fn settled(&self) -> Result<Vec<HostRecord>> {
+        let mut records = Vec::new();
+        // It appends nothing, so it needs no nonce of its own.
+        self.open(Mode::Write, [0; 16], &mut records).map(drop)?;
+        Ok(records)
+    }
+
     /// Appends records in one frame; durable on return.
     ///
     /// # Errors

@@ -39,8 +39,17 @@ pub fn pins(domain: &Domain) -> Result<BTreeMap<SnapshotId, Pin>> {
 
 /// What a host log says is pinned.
 pub(crate) fn pinned(log: &HostLog) -> Result<BTreeMap<SnapshotId, Pin>> {
+    log.replay().map(of)
+}
+
+/// What is pinned for sure: "pinned already" is an acknowledgement too.
+fn settled(domain: &Domain) -> Result<BTreeMap<SnapshotId, Pin>> {
+    domain.host_log().settled().map(of)
+}
+
+fn of(records: Vec<HostRecord>) -> BTreeMap<SnapshotId, Pin> {
     let mut pins = BTreeMap::new();
-    for record in log.replay()? {
+    for record in records {
         match record {
             HostRecord::Pin {
                 snapshot,
@@ -61,7 +70,7 @@ pub(crate) fn pinned(log: &HostLog) -> Result<BTreeMap<SnapshotId, Pin>> {
             _ => {}
         }
     }
-    Ok(pins)
+    pins
 }
 
 /// Pins a snapshot; false where it was pinned already, whose reason then stays.
@@ -87,7 +96,7 @@ pub fn pin(
         Error::new(Kind::NotFound, "pin", snapshot, fault)
             .next("list them with `asl-host snapshot list`")
     })?;
-    let new = !pins(domain)?.contains_key(&snapshot);
+    let new = !settled(domain)?.contains_key(&snapshot);
     if new {
         let record = HostRecord::Pin {
             snapshot,
@@ -106,7 +115,7 @@ pub fn pin(
 /// # Errors
 /// `Damage`, `Concurrent`, `Io`.
 pub fn unpin(domain: &mut Domain, context: &Context, snapshot: SnapshotId) -> Result<bool> {
-    let was = pins(domain)?.contains_key(&snapshot);
+    let was = settled(domain)?.contains_key(&snapshot);
     if was {
         let time = Timestamp::claimed(context.clock.wall_ns());
         domain.record(context, &[HostRecord::Unpin { snapshot, time }])?;

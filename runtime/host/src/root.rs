@@ -71,6 +71,7 @@ impl HostRoot {
     pub fn init(path: &Path, context: &Context, kept: KeptKey<'_>) -> Result<HostRoot> {
         let layout = Layout::new(path);
         if files::look(&layout.host_id())?.is_some() {
+            files::settle(&layout.host_id())?;
             return Err(Error::new(
                 Kind::Exists,
                 "make a root at",

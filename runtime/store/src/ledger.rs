@@ -62,6 +62,18 @@ fn head_line(head: &Head) -> String {
     ))
 }
 
+/// Has the ledger read from the medium from now on: lines whose sync failed may be in the cache alone,
+/// and would never be written again.
+///
+/// # Errors
+/// `Io` where what is in the cache cannot be made durable.
+pub(crate) fn settle(backend: &dyn Backend, name: &Name) -> Result<()> {
+    match backend.read_back(name) {
+        Err(e) if e.kind() == Kind::NotFound => Ok(()),
+        read => read.map(drop),
+    }
+}
+
 /// Whether the ledger's line of this head ends at this byte, fill of the append unit apart.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::sealer::Part;
 use crate::segment::{self, Segment};
 use crate::store::{read_exact, read_manifest, read_whole, Damage, Store};
 use crate::verify::VerifyReport;
-use crate::{names, BlockSet, MAX_BLOCK_SET};
+use crate::{names, BlockSet, MAX_BLOCK_SET, MAX_SEALED_BLOCK};
 use asl_backend::Name;
 use asl_core::{BlockId, ChunkId, Digest, Error, Kind, Result, SnapshotId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +144,11 @@ impl Store {
         for damage in self.read_back(progress, stop)?.damage {
             let Some(id) = damage.block else { continue };
             let name = names::block(&id)?;
+            if self.is_whole_after_all(&id, &name) {
+                let why = "it could not be read the first time, and the second time it was whole";
+                report.remains(&name, why);
+                continue;
+            }
             match self.set_aside(&name, report) {
                 Ok(()) => {}
                 // What cannot even be read stays where it is: another tool may get it out.
@@ -155,6 +160,13 @@ impl Store {
             report.lost.push(damage);
         }
         Ok(lost)
+    }
+
+    /// Whether a block that was found bad reads well now: a medium that failed for a moment has lost
+    /// nothing, and nothing that is good is set aside.
+    fn is_whole_after_all(&self, id: &BlockId, name: &Name) -> bool {
+        let read = read_whole(&*self.backend, name, MAX_SEALED_BLOCK);
+        read.is_ok_and(|bytes| BlockId::from(blake3::hash(&bytes)) == *id)
     }
 
     fn repair_segments(

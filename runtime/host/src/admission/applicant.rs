@@ -35,6 +35,7 @@ pub fn apply(
         &petition.request.bytes,
     )?;
     let digest = Digest::of(&decision.bytes);
+    domain.settle()?;
     let earlier = decisions_on(domain, &petition.request.bytes)?;
     let repeated = earlier.iter().any(|r| r.digest() == digest);
     let in_force = earlier.iter().rev().find(|r| r.grants());

@@ -200,7 +200,7 @@ impl Keeper {
             return Ok(None);
         }
         let mut domain = Domain::open(&self.root, &id)?;
-        domain.require_sound()?;
+        domain.settle()?;
         domain.lapse(self.root.id(), &self.context)?;
         Ok(Some(domain))
     }

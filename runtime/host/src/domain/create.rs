@@ -60,6 +60,7 @@ impl Domain {
             check_epochs(verified.as_ref(), founding.epochs)?;
         }
         if files::look(&root.layout().domain(&id))?.is_some() {
+            files::settle(&root.layout().domain(&id))?;
             return Err(refuse_second(root, &id, &hash));
         }
         let nonce = context.nonce()?;

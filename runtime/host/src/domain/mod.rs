@@ -55,8 +55,8 @@ impl Domain {
         let backend = Arc::new(PosixBackend::open(&dir)?);
         let log = HostLog::new(backend.clone(), root.layout().host_head(id))?;
         // Where the record of rights cannot be trusted, none is left but to read.
-        let (view, damage) = match View::replay(&log) {
-            Ok(view) => (view, None),
+        let (view, damage) = match log.replay() {
+            Ok(records) => (View::of(records), None),
             Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => {
                 (View::distrusted(), Some(e))
             }
@@ -269,6 +269,17 @@ impl Domain {
         self.require_sound()?;
         self.log.append(context.nonce()?, records)?;
         records.iter().cloned().for_each(|r| self.view.take(r));
+        Ok(())
+    }
+
+    /// Takes the records anew once they are durable, before one of them is answered with
+    /// ([`HostLog::settled`]).
+    ///
+    /// # Errors
+    /// `Io`; `Damage`; `Concurrent` where another process writes.
+    pub fn settle(&mut self) -> Result<()> {
+        self.require_sound()?;
+        self.view = View::of(self.log.settled()?);
         Ok(())
     }
 

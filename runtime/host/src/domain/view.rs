@@ -2,7 +2,7 @@
 
 use super::Domain;
 use crate::capability::Place;
-use crate::hostlog::{HostLog, HostRecord, LEASE_OVER};
+use crate::hostlog::{HostRecord, LEASE_OVER};
 use crate::layout::{domain as place, LAYOUT};
 use crate::leases::Leases;
 use crate::root::Context;
@@ -29,7 +29,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn replay(log: &HostLog) -> Result<View> {
+    pub(super) fn of(records: Vec<HostRecord>) -> View {
         let mut view = View {
             place: Place::Elsewhere,
             state: DomainState::Unrecognized,
@@ -39,8 +39,8 @@ impl View {
             leases: Leases::default(),
             admissions: BTreeMap::new(),
         };
-        log.replay()?.into_iter().for_each(|r| view.take(r));
-        Ok(view)
+        records.into_iter().for_each(|r| view.take(r));
+        view
     }
 
     /// What is left where the host log is damaged: reading.

@@ -110,6 +110,9 @@ impl StoreHandle {
 
     pub(super) fn allow_within(&self, gate: &mut Gate, verb: Verb, bytes: u64) -> Result<()> {
         let here = require(&self.id, gate.state, self.place, verb)?;
+        if verb != Verb::Read {
+            self.head_file.require_sound()?;
+        }
         let refuse = |why: String, next: &str| {
             let object = format!("in domain {}", self.id);
             Err(Error::new(Kind::Refused, verb.as_str(), object, why).next(next))

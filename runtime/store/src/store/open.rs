@@ -115,6 +115,9 @@ impl Store {
             Some((held, start)) => (held.current, held.ledger, Some(start)),
             None => (Current::default(), 0, None),
         };
+        if mode == Mode::Write {
+            ledger::settle(&*backend, &names::seal_log()?)?;
+        }
         let mut ledger = Ledger::read(Arc::clone(&backend), names::seal_log()?, ledger_from)?;
         let mut evidence: Vec<Evidence> = ledger.evidence().collect();
         let newest = current.newest_snapshot().map(|(id, _)| id);

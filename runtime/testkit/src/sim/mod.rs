@@ -288,9 +288,10 @@ impl Disk for SimDisk {
         let mut state = self.call(Call::Read)?;
         let node = state.world.lookup(self.root, path)?;
         state.sync(|world, fails| world.sync_file(node, fails))?;
-        Ok(Box::new(io::Cursor::new(
-            state.world.file(node)?.medium.clone(),
-        )))
+        let file = state.world.file(node)?;
+        // Synced pages are dropped, so that others read from the medium too.
+        file.seen = file.medium.clone();
+        Ok(Box::new(io::Cursor::new(file.medium.clone())))
     }
 
     fn entry(&self, path: &Path) -> io::Result<Entry> {

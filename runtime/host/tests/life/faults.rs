@@ -1,0 +1,65 @@
+//! P3: every call of every flow fails in every way, once and for ever.
+
+use super::flows::{all_ready, boundaries, budget, Ready};
+use super::judge::{finish, judge, Told};
+use asl_testkit::Fault;
+
+/// How a call fails, and whether all after it do too.
+const WAYS: [(Fault, bool); 8] = [
+    (Fault::Io, false),
+    (Fault::Io, true),
+    (Fault::NoSpace, false),
+    (Fault::NoSpace, true),
+    (Fault::ReadOnly, false),
+    (Fault::ReadOnly, true),
+    (Fault::Short, false),
+    (Fault::Interrupted, false),
+];
+
+/// Faults of the bounded form.
+const BOUNDED: u64 = 90;
+
+#[test]
+fn p3_a_call_that_fails_in_any_way_loses_nothing_and_is_got_over() {
+    let flows = all_ready();
+    let (mut faults, mut told_of) = (0u64, 0u64);
+    for ready in flows {
+        for k in boundaries(ready.calls * WAYS.len() as u64, budget(BOUNDED), 3) {
+            let call = 1 + (k - 1) / WAYS.len() as u64;
+            let way = WAYS[((k - 1) % WAYS.len() as u64) as usize];
+            faults += 1;
+            told_of += u64::from(fail(ready, call, way));
+        }
+    }
+    println!(
+        "{} flows: {faults} faults, {told_of} of them told to the caller: 0 panics, 0 lost",
+        flows.len()
+    );
+    assert!(faults >= BOUNDED / 2 && told_of > 0 && told_of < faults);
+}
+
+/// Fails one call; answers whether a verb failed by it.
+fn fail(ready: &Ready, call: u64, (fault, for_ever): (Fault, bool)) -> bool {
+    let ever = if for_ever { ", and all after it" } else { "" };
+    let at = format!(
+        "{}: call {call} of {}, {fault:?}{ever}",
+        ready.flow.name, ready.calls
+    );
+    let disk = ready.copy();
+    disk.fail_at(call, fault, for_ever);
+    let (model, failed) = ready.run(&disk, call);
+    disk.heal();
+    let (done, flight) = match &failed {
+        Some((i, _)) => (*i, vec![ready.flow.live[*i].clone()]),
+        None => (ready.flow.live.len(), Vec::new()),
+    };
+    let at = match &failed {
+        Some((_, e)) => format!("{at}: {e}"),
+        None => at,
+    };
+    let told = Told { model, flight };
+    // What was acknowledged beside the fault is durable, should the power go now.
+    judge(&disk.crash_images(call, 1)[0], &ready.owner, &told, &at);
+    finish(ready, &disk, &told, done, &at);
+    failed.is_some()
+}
