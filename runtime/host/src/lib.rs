@@ -15,6 +15,7 @@ pub mod keystick;
 pub mod layout;
 pub mod leases;
 pub mod pins;
+pub mod reserve;
 pub mod root;
 pub mod sealer;
 pub mod standing;
