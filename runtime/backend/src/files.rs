@@ -185,15 +185,15 @@ pub fn remove(path: &Path) -> Result<()> {
     })
 }
 
-/// Holds a directory against all who hold it too, in this process or another, until the answer is
-/// dropped; waits for them.
+/// Removes an empty directory; that it is gone is durable on return.
 ///
 /// # Errors
-/// `NotFound`, `Io`.
-pub fn hold(dir: &Path) -> Result<Box<dyn Send>> {
-    SystemDisk::open(dir)
-        .and_then(|disk| disk.lock_dir(Path::new("")))
-        .map_err(|e| explain("hold", dir.display(), &e))
+/// `NotFound`, `Io`: also where something lies in it.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    on_disk("remove", path, |disk, name| {
+        disk.remove_dir(name)?;
+        steady(|| disk.sync_dir(Path::new("")))
+    })
 }
 
 /// The same as [`write_new`] and [`replace`], on any [`Disk`].

@@ -15,7 +15,7 @@ pub mod keystick;
 pub mod layout;
 pub mod leases;
 pub mod pins;
-pub mod reserve;
+pub mod quarantine;
 pub mod root;
 pub mod sealer;
 pub mod standing;

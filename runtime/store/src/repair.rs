@@ -141,7 +141,10 @@ impl Store {
         stop: &dyn Fn() -> bool,
     ) -> Result<BTreeSet<BlockId>> {
         let mut lost = BTreeSet::new();
-        for damage in self.read_back(progress, stop)?.damage {
+        for damage in self
+            .read_back_but(&BlockSet::default(), progress, stop)?
+            .damage
+        {
             let Some(id) = damage.block else { continue };
             let name = names::block(&id)?;
             if self.is_whole_after_all(&id, &name) {

@@ -60,12 +60,9 @@ impl Model {
             .collect()
     }
 
-    /// A head was acknowledged: what was written before its commit is durable now.
+    /// A commit was acknowledged: what was written before it is durable now.
     pub fn committed(&mut self, commit: u64) {
-        if commit <= self.commit {
-            return;
-        }
-        self.commit = commit;
+        self.commit = self.commit.max(commit);
         for (name, content) in std::mem::take(&mut self.unsure) {
             match content {
                 Some(content) => drop(self.seen.working.insert(name, content)),
@@ -168,21 +165,13 @@ impl Model {
                             .decisions
                             .iter()
                             .all(|(n, d)| new.decisions.get(n) == Some(d))
-                        // Before it decides, the keeper records that its lease has ended.
-                        && (new.state == old.state.after(*outcome)
-                            || new.state == DomainState::Suspended.after(*outcome))
+                        && new.state == old.state.after(*outcome)
                         && new
                             .lease
                             .is_none_or(|l| (l.0, l.1) == (terms.bytes, terms.snapshots))
                 };
                 let old = self.seen.kept.clone().unwrap_or_default();
-                let lapsed = |new: &Word| {
-                    *new == Word {
-                        state: DomainState::Suspended,
-                        ..old.clone()
-                    }
-                };
-                let fits = |new: &Word| *new == old || lapsed(new) || one_more(&old, new);
+                let fits = |new: &Word| *new == old || one_more(&old, new);
                 if seen.kept.as_ref().is_some_and(fits) {
                     self.seen.kept.clone_from(&seen.kept);
                 }

@@ -21,7 +21,6 @@ pub struct World {
     pub context: Context,
     pub clock: Arc<FakeClock>,
     pub scope: LeaseScope,
-    pub boot: [u8; 16],
     mount: Mount,
     open: Option<(Purpose, StoreHandle)>,
 }
@@ -39,7 +38,6 @@ impl World {
             },
             clock,
             scope: LeaseScope::Both,
-            boot: BOOT,
             open: None,
         }
     }
@@ -141,7 +139,7 @@ impl World {
             purpose: what,
             credentials,
             scope: self.scope,
-            boot: self.boot,
+            boot: BOOT,
             context: &self.context,
         })
     }

@@ -9,6 +9,7 @@ mod log;
 mod look;
 mod open;
 mod profile;
+mod quarantine;
 mod seal;
 mod snapshot;
 mod upkeep;
@@ -22,6 +23,7 @@ pub use log::Log;
 pub use look::{Cat, EntryType, Find, Ls, Sealed};
 pub use open::Restore;
 pub use profile::Profile;
+pub use quarantine::Quarantine;
 pub use seal::Ingest;
 pub use snapshot::Snapshot;
 pub use upkeep::{Gc, Repair, Verify};
@@ -104,6 +106,9 @@ Examples:
     /// Show the leases that domains hold
     #[command(subcommand)]
     Lease(Lease),
+    /// Look at what was refused or put aside, hand it out, or let it go
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Seal a directory tree into a domain
     #[command(after_help = "\
 Examples:
@@ -196,20 +201,6 @@ Example:
         /// The order, as hexadecimal CBOR
         order: String,
     },
-}
-
-impl Command {
-    /// Whether it frees room, or says who may use it: then it is to work on a full medium too.
-    pub fn works_when_full(&self) -> bool {
-        match self {
-            Command::Gc(_) | Command::Repair(_) | Command::Admission(_) | Command::Lease(_) => true,
-            Command::Snapshot(verb) => matches!(
-                verb,
-                Snapshot::Forget { .. } | Snapshot::Pin { .. } | Snapshot::Unpin { .. }
-            ),
-            _ => false,
-        }
-    }
 }
 
 #[derive(Args)]

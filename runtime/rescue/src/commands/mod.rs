@@ -15,6 +15,7 @@ mod log;
 mod look;
 mod open;
 mod profile;
+mod quarantine;
 mod repair;
 pub mod seal;
 mod sealed;
@@ -27,28 +28,13 @@ use crate::out::Out;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{appliance, unlock};
 use asl_core::{Error, Kind, Result};
-use asl_host::{
-    reserve, Context, Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle,
-};
+use asl_host::{Context, Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Runs a command line and says its exit code.
 pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
-    if !cli.command.works_when_full() {
-        return carry_out(cli, out);
-    }
-    let root = cli.common.root.clone();
-    if reserve::make_room(&root, &context()) {
-        out.note("  the medium is full: what is kept in reserve is let go");
-    }
-    let done = carry_out(cli, out);
-    reserve::keep(&root, &context());
-    done
-}
-
-fn carry_out(cli: Cli, out: Out) -> Result<ExitCode> {
     let root = cli.common.root.as_path();
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     match cli.command {
@@ -61,6 +47,7 @@ fn carry_out(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Dam(verb) => done(dam::dam(verb, out)),
         Command::Admission(verb) => admission::run(root, verb, out),
         Command::Lease(verb) => done(lease::lease(root, verb, out)),
+        Command::Quarantine(verb) => done(quarantine::quarantine(root, verb, out)),
         Command::Ingest(args) => seal::ingest(root, &args, out),
         Command::Restore(args) => open::restore(root, &args, out),
         Command::Ls(args) => look::ls(root, &args, out),

@@ -10,7 +10,7 @@ use asl_auth::{SealCredential, SigningKey};
 use asl_core::{words, Error, Kind, Result};
 use asl_host::handle::Device;
 use asl_host::keystick::KeyStick;
-use asl_host::{reserve, Credentials, Domain, Purpose, StoreHandle};
+use asl_host::{Credentials, Domain, Purpose, StoreHandle};
 use asl_ingest::{Acknowledged, IngestOptions, Ingested, NameTable};
 use asl_store::ReadBack;
 use serde_json::json;
@@ -179,7 +179,6 @@ pub fn seal_tree(
     screen: &Screen<'_>,
 ) -> Result<Ingested> {
     let context = context();
-    reserve::keep(own_root, &context);
     let names = NameTable::of_source(source)?;
     let mut options = IngestOptions::new(&names, &*context.clock);
     options.name = Some(name.as_bytes().to_vec());
@@ -210,7 +209,7 @@ pub fn sealed_in_words(ingested: &Ingested, durability: asl_backend::Durability)
     )
 }
 
-/// Reads every block back from the medium.
+/// Reads every block back from the medium that was not read back for an earlier snapshot.
 ///
 /// # Errors
 /// `Damage` naming the blocks that did not come back as they were written.
@@ -234,8 +233,12 @@ pub fn read_back(handle: &StoreHandle, out: Out) -> Result<ReadBack> {
         )
         .next("the medium does not keep what is written; use another target and run it again"));
     }
+    let before = match report.before {
+        0 => String::new(),
+        n => format!("; {n} were read back before"),
+    };
     out.note(&format!(
-        "  read back: {} blocks, {}, all as written",
+        "  read back: {} blocks, {}, all as written{before}",
         report.blocks,
         size(report.bytes)
     ));

@@ -5,12 +5,13 @@ use super::in_order::in_order;
 use super::segments::Said;
 use super::{ReadBackReport, VerifyOptions, VerifyReport};
 use crate::block::{Directory, Located, Unpacker, MAX_SEALED_BLOCK};
-use crate::current::Current;
+use crate::current::{Current, SnapshotEntry};
+use crate::manifest::ReadBack;
 use crate::record::SealedSegment;
 use crate::sealer::{OpenParts, Part, Sealer};
-use crate::store::{read_whole, Damage, Store};
-use crate::{names, wire};
-use asl_core::{BlockId, Error, Kind, Result};
+use crate::store::{read_manifest, read_whole, Damage, Store};
+use crate::{names, wire, BlockSet};
+use asl_core::{BlockId, Error, Kind, Result, SnapshotId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
@@ -28,7 +29,9 @@ struct Look<'c> {
 }
 
 impl Store {
-    /// Reads every live block from the medium and checks it against its name; needs no key.
+    /// Reads the live blocks from the medium and checks each against its name; needs no key. Those
+    /// that the newest snapshot with its blocks read back names were read then, and are not again:
+    /// a session costs what it wrote, not what the domain holds.
     ///
     /// `progress` is told bytes done and to do; `stop` is asked between blocks. Blocks that are
     /// not what was written are no longer taken for known.
@@ -40,10 +43,24 @@ impl Store {
         progress: &dyn Fn(u64, u64),
         stop: &dyn Fn() -> bool,
     ) -> Result<ReadBackReport> {
+        self.read_back_but(&self.read_back_before(), progress, stop)
+    }
+
+    /// As [`Store::read_back`], with all live blocks but these.
+    pub(crate) fn read_back_but(
+        &self,
+        before: &BlockSet,
+        progress: &dyn Fn(u64, u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ReadBackReport> {
         let current = self.current();
-        let total = total(&current);
-        let mut report = ReadBackReport::default();
-        let blocks: Vec<(&BlockId, &u64)> = current.blocks.iter().collect();
+        let is_new = |(id, _): &(&BlockId, &u64)| !before.0.contains(*id);
+        let blocks: Vec<(&BlockId, &u64)> = current.blocks.iter().filter(is_new).collect();
+        let total = sum(blocks.iter().map(|(_, size)| **size));
+        let mut report = ReadBackReport {
+            before: (current.blocks.len() - blocks.len()) as u64,
+            ..ReadBackReport::default()
+        };
         let look = |(id, size): &(&BlockId, &u64)| self.read_block_back(id, **size);
         in_order(&blocks, look, stop, |(id, size), read| {
             if let Err(e) = read {
@@ -61,6 +78,20 @@ impl Store {
         })?;
         progress(total, total);
         Ok(report)
+    }
+
+    /// The blocks that an earlier session read back: as the newest snapshot says that was made then.
+    /// None where there is no such snapshot, or it cannot be read.
+    fn read_back_before(&self) -> BlockSet {
+        let current = self.current();
+        let read = |(id, entry): (&SnapshotId, &SnapshotEntry)| {
+            let (manifest, _) = read_manifest(&*self.backend, *id, &entry.manifest).ok()?;
+            (manifest.read_back == ReadBack::Done).then_some(manifest)
+        };
+        let newest = current.snapshots.iter().rev().find_map(read);
+        newest
+            .and_then(|manifest| self.snapshot_blocks(&manifest).ok())
+            .unwrap_or_default()
     }
 
     fn read_block_back(&self, id: &BlockId, size: u64) -> Result<()> {
@@ -248,8 +279,9 @@ fn named(id: &BlockId, hash: &blake3::Hash) -> Result<()> {
 }
 
 fn total(current: &Current) -> u64 {
-    current
-        .blocks
-        .values()
-        .fold(0u64, |sum, n| sum.saturating_add(*n))
+    sum(current.blocks.values().copied())
+}
+
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0u64, u64::saturating_add)
 }

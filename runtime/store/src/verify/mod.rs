@@ -64,6 +64,8 @@ pub struct ReadBackReport {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Blocks that were read back before, for an earlier snapshot, and not now.
+    pub before: u64,
     /// Blocks that are missing, cannot be read, or are not what was written.
     pub damage: Vec<Damage>,
 }
