@@ -212,6 +212,11 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Who runs this program.
     fn process(&self) -> Process;
+
+    /// Whether a process of this boot still runs; true where that cannot be seen.
+    fn lives(&self, _pid: u32) -> bool {
+        true
+    }
 }
 
 /// How often a signal may come between before it is an error: none comes for ever.

@@ -196,6 +196,17 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     })
 }
 
+/// Holds a directory against all who hold it too, in this process or another, until the answer is
+/// dropped; waits for them.
+///
+/// # Errors
+/// `NotFound`, `Io`.
+pub fn hold(dir: &Path) -> Result<Box<dyn Send>> {
+    SystemDisk::open(dir)
+        .and_then(|disk| disk.lock_dir(Path::new("")))
+        .map_err(|e| explain("hold", dir.display(), &e))
+}
+
 /// The same as [`write_new`] and [`replace`], on any [`Disk`].
 ///
 /// # Errors

@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const HOLDER: &str = "tmp/holder.json";
 /// More than any holder file we write.
 const MAX_HOLDER: usize = 4096;
+/// How often a holder file is looked for, and how long after one another: who has just taken the
+/// lock is about to say so.
+const LOOKS: u32 = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The logs a backend holds, open and locked.
 pub(crate) struct Locks<F>(Mutex<HashMap<Name, F>>);
@@ -98,14 +103,23 @@ fn read<D: Disk>(disk: &D) -> Option<Holder> {
     serde_json::from_slice(text.get(..len)?).ok()
 }
 
-/// The error of a writer that came second.
+/// The error of a writer that came second. What a dead writer left in the file is nobody's word.
 pub(crate) fn busy<D: Disk>(disk: &D, doing: &'static str, log: &Name) -> Error {
     let us = disk.process();
-    let who = match read(disk).filter(|h| h.log == log.as_str()) {
-        Some(holder) if holder.boot_id == us.boot_id && holder.pid == us.pid => {
-            "this process holds it already".to_owned()
+    let says = |h: &Holder| {
+        h.log == log.as_str() && h.boot_id == us.boot_id && (h.pid == us.pid || disk.lives(h.pid))
+    };
+    let mut holder = read(disk).filter(says);
+    for _ in 1..LOOKS {
+        if holder.is_some() {
+            break;
         }
-        Some(holder) if holder.boot_id == us.boot_id => {
+        std::thread::sleep(LOOK_AGAIN);
+        holder = read(disk).filter(says);
+    }
+    let who = match holder {
+        Some(holder) if holder.pid == us.pid => "this process holds it already".to_owned(),
+        Some(holder) => {
             // The file may have been written by anyone.
             let command: String = holder
                 .command
@@ -115,7 +129,7 @@ pub(crate) fn busy<D: Disk>(disk: &D, doing: &'static str, log: &Name) -> Error 
                 .collect();
             format!("process {} ({command}) holds it", holder.pid)
         }
-        Some(_) | None => "another process holds it".to_owned(),
+        None => "another process holds it".to_owned(),
     };
     Error::new(Kind::Concurrent, doing, log, who)
         .next("wait until the other process is done, or end it; the lock goes with it")

@@ -259,6 +259,10 @@ impl Disk for OsDisk {
             command: word("/proc/self/comm"),
         }
     }
+
+    fn lives(&self, pid: u32) -> bool {
+        Path::new("/proc").join(pid.to_string()).exists()
+    }
 }
 
 fn unsupported() -> io::Error {

@@ -137,6 +137,9 @@ impl Disk for AnyDisk {
     fn process(&self) -> Process {
         on!(self, disk => disk.process())
     }
+    fn lives(&self, pid: u32) -> bool {
+        on!(self, disk => disk.lives(pid))
+    }
 }
 
 impl DiskFile for AnyFile {

@@ -88,6 +88,16 @@ impl Layout {
         self.root.join("host/host-policy")
     }
 
+    /// Room that is kept back for what frees room.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("host/reserve")
+    }
+
+    /// A file that is written only to see whether anything still fits.
+    pub fn trial(&self) -> PathBuf {
+        self.root.join("host/.new-trial")
+    }
+
     /// Roots that the keeper trusts.
     pub fn trusted_roots(&self) -> PathBuf {
         self.root.join("host/trusted-roots")

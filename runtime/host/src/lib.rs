@@ -16,6 +16,7 @@ pub mod layout;
 pub mod leases;
 pub mod pins;
 pub mod quarantine;
+pub mod reserve;
 pub mod root;
 pub mod sealer;
 pub mod standing;

@@ -1,6 +1,8 @@
 //! The root: one machine's identity, policy and domains (seed 003, sections 2 and 3).
 //!
-//! Crash rule: `host-id` is written last; a root without it does not exist and is made again.
+//! Crash rule: `host-id` is written last; a root without it does not exist and is made again. Two
+//! processes that made one at once each wrote a key of their own, and one of them a `host-id` of
+//! its own, which then was damage: so the directory `host` is held meanwhile.
 
 use crate::layout::{Layout, LAYOUT, ROOT_DIRS};
 use crate::time_text;
@@ -70,19 +72,25 @@ impl HostRoot {
     /// acknowledged; `Io`.
     pub fn init(path: &Path, context: &Context, kept: KeptKey<'_>) -> Result<HostRoot> {
         let layout = Layout::new(path);
-        if files::look(&layout.host_id())?.is_some() {
-            files::settle(&layout.host_id())?;
-            return Err(Error::new(
-                Kind::Exists,
-                "make a root at",
-                path.display(),
-                "there is one already",
-            )
-            .next("look at it with `asl-host status`"));
-        }
+        let must_be_new = || match files::look(&layout.host_id())? {
+            None => Ok(()),
+            Some(_) => {
+                files::settle(&layout.host_id())?;
+                let why = "there is one already";
+                Err(
+                    Error::new(Kind::Exists, "make a root at", path.display(), why)
+                        .next("look at it with `asl-host status`"),
+                )
+            }
+        };
+        must_be_new()?;
         for dir in std::iter::once("").chain(ROOT_DIRS) {
             files::make_dir(&path.join(dir))?;
         }
+        // Of several who make it at once, one does; else the key of one would meet the host-id of
+        // another.
+        let _alone = files::hold(&path.join("host"))?;
+        must_be_new()?;
         Limits::probe(path)?.check()?;
         let key = SigningKey::generate(&*context.entropy)?;
         let secret = key.encode();

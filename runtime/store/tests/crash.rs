@@ -1,14 +1,15 @@
-//! The crash matrix: a domain's life, the power gone before every call of the disk, and every
-//! image that may be left opened again (reliability.md, P1).
+//! A store that writes checkpoints while it is open: the power gone, or a call failing, at every
+//! call, and every image that may be left opened again (reliability.md, P1 and P3). The whole of a
+//! domain's life is tried so in asl-host's `tests/life`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
 use asl_backend::{Backend, Durability, LogPosition, Name, PosixBackend, Space, WriterLock};
-use asl_core::{ChunkId, Kind, Result};
+use asl_core::{ChunkId, Result};
 use asl_store::{Head, Mode, Store, StoreOptions, VerifyOptions};
 use asl_testkit::SimDisk;
-use common::{blob, id_of, noise, terms};
+use common::{blob, boundaries, id_of, noise, terms};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -154,7 +155,9 @@ fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visib
     let calls = whole.calls() - before;
     assert!(calls > 100, "{calls} calls");
     let (mut images, mut in_recovery) = (0, 0);
-    for k in 1..=calls + 1 {
+    let mut points = 0;
+    for k in boundaries(calls + 1, 40) {
+        points += 1;
         let disk = copy(&made);
         disk.halt_at(k);
         let mut told = Told::default();
@@ -185,67 +188,9 @@ fn power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half_visib
             assert_eq!(store.head(), ack.head, "{at}");
         }
     }
-    println!("{calls} crash points, {images} images, {in_recovery} crashes in recovery");
-}
-
-#[test]
-fn power_lost_while_segments_are_merged_loses_none_of_their_pieces() {
-    let made = made();
-    let mut before = Told::default();
-    let store = Store::open(backend(&made), Mode::Write, options()).unwrap();
-    for n in 0..8 {
-        before.pieces.extend(put(&store, n..n + 1).unwrap());
-        before.head = Some(store.commit().unwrap().head);
-    }
-    assert_eq!(store.current().segments.len(), 8);
-    drop(store);
-    let merge = |disk: &SimDisk, told: &mut Told| -> Result<usize> {
-        let store = Store::open(backend(disk), Mode::Write, options())?;
-        let more = put(&store, 8..10)?;
-        told.head = Some(store.commit()?.head);
-        told.pieces.extend(more);
-        Ok(store.current().segments.len())
-    };
-    let whole = copy(&made);
-    let at_first = whole.calls();
-    assert_eq!(merge(&whole, &mut before.clone()).unwrap(), 2);
-    let calls = whole.calls() - at_first;
-    for k in 1..=calls + 1 {
-        let disk = copy(&made);
-        disk.halt_at(k);
-        let mut told = before.clone();
-        drop(merge(&disk, &mut told));
-        for (n, image) in disk.crash_images(k, IMAGES).into_iter().enumerate() {
-            judge(&image, &told, &format!("call {k} of {calls}, image {n}"));
-        }
-    }
-}
-
-#[test]
-fn power_lost_while_a_store_is_made_leaves_it_whole_or_to_be_made_again() {
-    let whole = SimDisk::new();
-    Store::create(backend(&whole), b"genesis", [1; 16]).unwrap();
-    let calls = whole.calls();
-    // Directories are made by the hundred, all alike: every call of the last 40, each 23rd before.
-    let points = (1..=calls).filter(|k| k + 40 > calls || k % 23 == 0);
-    for k in points {
-        let disk = SimDisk::new();
-        disk.halt_at(k);
-        let made = Store::create(backend(&disk), b"genesis", [1; 16]).is_ok();
-        for (n, image) in disk.crash_images(k, IMAGES).into_iter().enumerate() {
-            let at = format!("call {k} of {calls}, image {n}");
-            match Store::open(backend(&image), Mode::Read, options()) {
-                Ok(store) => assert_eq!(store.current().genesis, b"genesis"),
-                Err(e) => {
-                    assert_eq!(e.kind(), Kind::NotFound, "{at}: {e}");
-                    assert!(!made, "{at}: it was said to be made");
-                    Store::create(backend(&image), b"genesis", [1; 16])
-                        .unwrap_or_else(|e| panic!("{at}: {e}"));
-                }
-            }
-            judge(&image, &Told::default(), &at);
-        }
-    }
+    println!(
+        "{points} crash points of {calls}, {images} images, {in_recovery} crashes in recovery"
+    );
 }
 
 #[test]
@@ -266,7 +211,7 @@ fn a_call_that_fails_once_or_for_ever_loses_nothing_acknowledged() {
         (Fault::Interrupted, false),
     ];
     for (fault, for_ever) in faults {
-        for k in 1..=calls {
+        for k in boundaries(calls, 9) {
             let disk = copy(&made);
             disk.fail_at(k, fault, for_ever);
             let mut told = Told::default();

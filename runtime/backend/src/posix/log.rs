@@ -89,21 +89,28 @@ impl<D: Disk> PosixBackend<D> {
         if !file.try_lock(Lock::Exclusive).map_err(told)? {
             return Err(busy(&*self.disk, DOING, log));
         }
+        // At once: who comes second is told who it is.
+        let held = HeldLock::new(self.disk.clone(), self.locks.clone(), log.clone());
+        let ready = self.ready_to_write(&file, log);
+        if ready.is_ok() {
+            locks.insert(log.clone(), file);
+        }
+        // What is held takes them to let go.
+        drop(locks);
+        ready.map(|()| -> WriterLock { Box::new(held) })
+    }
+
+    /// Has a log that was just locked be what the medium holds.
+    fn ready_to_write(&self, file: &D::File, log: &Name) -> Result<()> {
         // A writer that died may have left a frame in the cache alone. Either it is durable before
         // anyone builds on it, or its sync fails here and the cache must not be believed.
         steady(|| file.sync())
             .and_then(|()| self.sync_way(log))
-            .map_err(|e| self.latched(DOING, log.as_str(), &e))?;
+            .map_err(|e| self.latched("write to", log.as_str(), &e))?;
         file.drop_cache();
         whole::sweep(&*self.disk, Path::new(TEMPORARY));
         whole::sweep(&*self.disk, Path::new(OPEN_BLOCKS.0));
-        locks.insert(log.clone(), file);
-        drop(locks);
-        Ok(Box::new(HeldLock::new(
-            self.disk.clone(),
-            self.locks.clone(),
-            log.clone(),
-        )))
+        Ok(())
     }
 
     /// Runs `write` on a log that this backend holds, or takes for as long as that runs.

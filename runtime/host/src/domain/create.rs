@@ -67,6 +67,11 @@ impl Domain {
         asl_backend::create_whole(&root.layout().domains(), &id.to_string(), &nonce, |dir| {
             let log_head = root.layout().host_head(&id);
             fill(dir, context, founding, verified.as_ref(), log_head)
+        })
+        .map_err(|e| match e.kind() {
+            // Somebody else made it meanwhile.
+            Kind::Exists => refuse_second(root, &id, &hash),
+            _ => e,
         })?;
         let domain = Domain::open(root, &id)?;
         domain.write_descriptor(context)?;

@@ -267,9 +267,19 @@ impl Domain {
     /// `Io`; `Concurrent` where another process wrote meanwhile.
     pub fn record(&mut self, context: &Context, records: &[HostRecord]) -> Result<()> {
         self.require_sound()?;
+        self.settle_name()?;
         self.log.append(context.nonce()?, records)?;
         records.iter().cloned().for_each(|r| self.view.take(r));
         Ok(())
+    }
+
+    /// Makes durable that the domain is here, before anything in it is acknowledged: whoever made it
+    /// may have been killed before, or told that the medium failed.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn settle_name(&self) -> Result<()> {
+        files::settle(&self.dir)
     }
 
     /// Takes the records anew once they are durable, before one of them is answered with
@@ -279,6 +289,7 @@ impl Domain {
     /// `Io`; `Damage`; `Concurrent` where another process writes.
     pub fn settle(&mut self) -> Result<()> {
         self.require_sound()?;
+        self.settle_name()?;
         self.view = View::of(self.log.settled()?);
         Ok(())
     }

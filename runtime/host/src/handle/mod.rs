@@ -123,6 +123,7 @@ impl StoreHandle {
         };
         if mode == Mode::Write {
             domain.require_sound()?;
+            domain.settle_name()?;
         }
         let granted = require(domain.id(), domain.state(), domain.place(), verb)?;
         let params = domain.genesis().params;

@@ -92,7 +92,7 @@ pub fn all() -> Vec<Flow> {
     let week = 8 * 86_400;
     vec![
         flow("a host is made", vec![], vec![Init]),
-        flow("a domain is made", vec![Init], vec![Create]),
+        flow("a domain is made", vec![Init], vec![Create, seal(1, &[2])]),
         sealed(flow(
             "an encrypted domain is made",
             vec![Init],
@@ -375,4 +375,18 @@ pub fn boundaries(last: u64, budget: u64, seed: u64) -> BTreeSet<u64> {
         chosen.insert(1 + random.below(last));
     }
     chosen
+}
+
+/// A plain domain's owner, and a disk on which these verbs were done, with what was acknowledged.
+pub fn prepared(before: &[Verb]) -> (Arc<Owner>, SimDisk, Model) {
+    let flow = Flow {
+        name: "prepared",
+        encrypted: false,
+        before: before.to_vec(),
+        harm: None,
+        torn: None,
+        live: Vec::new(),
+    };
+    let ready = flow.ready();
+    (ready.owner, ready.disk, ready.model)
 }

@@ -116,7 +116,9 @@ pub fn finish(ready: &Ready, disk: &SimDisk, told: &Told, done: usize, at: &str)
     // Whoever was told of a failure does it again, and may be told that it is so already: that is an
     // acknowledgement too. What would be done twice, and happened, is left.
     let happened = model.seen != told.model.seen;
-    if let Some(verb) = told.flight.first() {
+    // A domain that is there after all is simply used.
+    let used = |verb: &&Verb| !(happened && **verb == Verb::Create);
+    if let Some(verb) = told.flight.first().filter(used) {
         let twice = matches!(verb, Verb::Snapshot | Verb::Forget(..));
         match world.run(verb, &mut model) {
             Err(e) if happened && (twice || e.kind() == Kind::Exists) => {}

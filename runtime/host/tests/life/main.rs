@@ -3,7 +3,7 @@
 //!
 //! `verbs` are what may be done; `flows` are scripts of them; `model` is what was acknowledged, and
 //! `judge` holds a disk against it. `power` takes the power, `faults` fails calls, `syncs` fails
-//! syncs. The long forms are in `scripts/torture`.
+//! syncs, `random` does anything in any order. The long forms are in `scripts/torture`.
 //!
 //! What it found, each mended where it lay:
 //! - A pin, a decision or a lease whose record's sync failed was still in the cache: asked again,
@@ -11,6 +11,8 @@
 //!   are answered with (P4, flows "pinned" and "deferred").
 //! - A name that a killed or failing writer left in the cache was answered with "it exists", and the
 //!   power then took the root or the domain ("a host is made", call 99 of 99, NoSpace).
+//! - A domain whose directory's name a failed sync had left in the cache was decided on and sealed to,
+//!   and the power then took it whole ("admitted", sync 44).
 //! - After the sync of `host/heads` failed, the same handle acknowledged a root ("the first seal").
 //! - Lines of `seal.log` whose sync failed were believed at the next opening and so never written.
 //! - A repair set a good block aside that could not be read once ("repaired", sync 9).
@@ -25,6 +27,7 @@ mod flows;
 mod judge;
 mod model;
 mod power;
+mod random;
 mod syncs;
 mod verbs;
 mod world;

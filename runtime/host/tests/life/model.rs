@@ -60,9 +60,12 @@ impl Model {
             .collect()
     }
 
-    /// A commit was acknowledged: what was written before it is durable now.
+    /// A head was acknowledged: what was written before its commit is durable now.
     pub fn committed(&mut self, commit: u64) {
-        self.commit = self.commit.max(commit);
+        if commit <= self.commit {
+            return;
+        }
+        self.commit = commit;
         for (name, content) in std::mem::take(&mut self.unsure) {
             match content {
                 Some(content) => drop(self.seen.working.insert(name, content)),
@@ -165,13 +168,21 @@ impl Model {
                             .decisions
                             .iter()
                             .all(|(n, d)| new.decisions.get(n) == Some(d))
-                        && new.state == old.state.after(*outcome)
+                        // Before it decides, the keeper records that its lease has ended.
+                        && (new.state == old.state.after(*outcome)
+                            || new.state == DomainState::Suspended.after(*outcome))
                         && new
                             .lease
                             .is_none_or(|l| (l.0, l.1) == (terms.bytes, terms.snapshots))
                 };
                 let old = self.seen.kept.clone().unwrap_or_default();
-                let fits = |new: &Word| *new == old || one_more(&old, new);
+                let lapsed = |new: &Word| {
+                    *new == Word {
+                        state: DomainState::Suspended,
+                        ..old.clone()
+                    }
+                };
+                let fits = |new: &Word| *new == old || lapsed(new) || one_more(&old, new);
                 if seen.kept.as_ref().is_some_and(fits) {
                     self.seen.kept.clone_from(&seen.kept);
                 }

@@ -161,7 +161,7 @@ impl World {
                 let keeper = self.keeper()?;
                 let decision = keeper.admit(&petition)?;
                 let (pin, mut domain) = (keeper.key().public(), self.domain()?);
-                let boot = super::common::BOOT;
+                let boot = self.boot;
                 let context = &self.context;
                 asl_host::admission::apply(&mut domain, context, &pin, &petition, &decision, boot)?;
                 model.seen.home = Some(word(&self.domain()?));

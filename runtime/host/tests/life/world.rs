@@ -21,6 +21,7 @@ pub struct World {
     pub context: Context,
     pub clock: Arc<FakeClock>,
     pub scope: LeaseScope,
+    pub boot: [u8; 16],
     mount: Mount,
     open: Option<(Purpose, StoreHandle)>,
 }
@@ -38,6 +39,7 @@ impl World {
             },
             clock,
             scope: LeaseScope::Both,
+            boot: BOOT,
             open: None,
         }
     }
@@ -139,7 +141,7 @@ impl World {
             purpose: what,
             credentials,
             scope: self.scope,
-            boot: BOOT,
+            boot: self.boot,
             context: &self.context,
         })
     }

@@ -203,6 +203,20 @@ Example:
     },
 }
 
+impl Command {
+    /// Whether it frees room, or says who may use it: then it is to work on a full medium too.
+    pub fn works_when_full(&self) -> bool {
+        match self {
+            Command::Gc(_) | Command::Repair(_) | Command::Admission(_) | Command::Lease(_) => true,
+            Command::Snapshot(verb) => matches!(
+                verb,
+                Snapshot::Forget { .. } | Snapshot::Pin { .. } | Snapshot::Unpin { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Args)]
 pub struct Serve {
     /// Address and port to listen on

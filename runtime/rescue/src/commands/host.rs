@@ -8,7 +8,7 @@ use asl_backend::Limits;
 use asl_core::{Error, Kind, Result};
 use asl_host::admission::{Keeper, Petition};
 use asl_host::keystick::Signed;
-use asl_host::{Domain, HostRoot, KeptKey};
+use asl_host::{reserve, Domain, HostRoot, KeptKey};
 use asl_net::{AdmissionEnvelope, AdmissionService, DecisionEnvelope, Server};
 use serde_json::json;
 use std::path::Path;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub fn init(path: &Path, out: Out) -> Result<()> {
     let root = HostRoot::init(path, &context(), KeptKey::Plain)?;
+    reserve::keep(path, &context());
     let key = root.public_key();
     let limits = Limits::probe(path)?;
     for words in limits.words() {

@@ -28,13 +28,28 @@ use crate::out::Out;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{appliance, unlock};
 use asl_core::{Error, Kind, Result};
-use asl_host::{Context, Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle};
+use asl_host::{
+    reserve, Context, Credentials, Domain, HostRoot, LeaseScope, Opening, Purpose, StoreHandle,
+};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Runs a command line and says its exit code.
 pub fn run(cli: Cli, out: Out) -> Result<ExitCode> {
+    if !cli.command.works_when_full() {
+        return carry_out(cli, out);
+    }
+    let root = cli.common.root.clone();
+    if reserve::make_room(&root, &context()) {
+        out.note("  the medium is full: what is kept in reserve is let go");
+    }
+    let done = carry_out(cli, out);
+    reserve::keep(&root, &context());
+    done
+}
+
+fn carry_out(cli: Cli, out: Out) -> Result<ExitCode> {
     let root = cli.common.root.as_path();
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     match cli.command {

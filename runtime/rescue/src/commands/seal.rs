@@ -10,7 +10,7 @@ use asl_auth::{SealCredential, SigningKey};
 use asl_core::{words, Error, Kind, Result};
 use asl_host::handle::Device;
 use asl_host::keystick::KeyStick;
-use asl_host::{Credentials, Domain, Purpose, StoreHandle};
+use asl_host::{reserve, Credentials, Domain, Purpose, StoreHandle};
 use asl_ingest::{Acknowledged, IngestOptions, Ingested, NameTable};
 use asl_store::ReadBack;
 use serde_json::json;
@@ -179,6 +179,7 @@ pub fn seal_tree(
     screen: &Screen<'_>,
 ) -> Result<Ingested> {
     let context = context();
+    reserve::keep(own_root, &context);
     let names = NameTable::of_source(source)?;
     let mut options = IngestOptions::new(&names, &*context.clock);
     options.name = Some(name.as_bytes().to_vec());

@@ -82,10 +82,15 @@ pub struct Volume {
 
 impl Volume {
     pub fn new(dir: &Path, fstype: &'static str, at: &Path) -> Volume {
+        Volume::of(80, dir, fstype, at)
+    }
+
+    /// One of so many megabytes, or of the fewest that its mkfs makes one of.
+    pub fn of(megabytes: u64, dir: &Path, fstype: &'static str, at: &Path) -> Volume {
         let megabytes = match fstype {
-            "xfs" => 320,
-            "btrfs" => 160,
-            _ => 80,
+            "xfs" => megabytes.max(320),
+            "btrfs" => megabytes.max(160),
+            _ => megabytes,
         };
         let disk = Disk::new(&dir.join(format!("{fstype}.img")), megabytes);
         let mut medium = Volume {

@@ -7,8 +7,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fills;
 mod kills;
 mod life;
+mod races;
 mod recorder;
 mod shutdowns;
 mod writes;

@@ -318,3 +318,13 @@ pub fn terms() -> SnapshotTerms {
         holes: 0,
     }
 }
+
+/// The boundaries of a matrix: every one in the long form, else so many of them, evenly. The last is
+/// always among them.
+pub fn boundaries(last: u64, bounded: u64) -> impl Iterator<Item = u64> {
+    let step = match std::env::var("ASL_TORTURE_COUNT") {
+        Ok(_) => 1,
+        Err(_) => last.div_ceil(bounded),
+    };
+    (1..=last).rev().step_by(usize::try_from(step).unwrap())
+}

@@ -185,6 +185,12 @@ impl SimDisk {
         state.fault = Some((state.calls.saturating_add(k), fault, for_ever));
     }
 
+    /// Whether the power is gone.
+    pub fn is_halted(&self) -> bool {
+        let state = self.state();
+        state.halt.is_some_and(|at| state.calls >= at)
+    }
+
     /// Ends all faults. What they lost stays lost.
     pub fn heal(&self) {
         let mut state = self.state();
