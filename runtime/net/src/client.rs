@@ -118,6 +118,17 @@ async fn connect(address: &str, pinned: PublicKey) -> Result<TlsStream<TcpStream
                 format!("what answers there did not prove the pinned key: {e}"),
             )
             .next("something stands between you and the host; use another network or a stick"),
+            None if matches!(
+                e.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+            ) =>
+            {
+                let why = "it hung up before it said who it is";
+                Error::new(Kind::Io, "ask", address, why).next(
+                    "it may have too many callers: try again in a minute; or check the address and \
+                     the port",
+                )
+            }
             None => Error::new(
                 Kind::Io,
                 "ask",

@@ -11,5 +11,5 @@ mod tls;
 mod wire;
 
 pub use client::submit;
-pub use server::{AdmissionService, Limits, Server};
+pub use server::{AdmissionService, Limits, Outcome, Seen, Server};
 pub use wire::{AdmissionEnvelope, DecisionEnvelope, ADMISSION_PATH, HEALTH_PATH, MAX_BODY};

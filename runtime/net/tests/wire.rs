@@ -132,7 +132,7 @@ fn raw(server: &Server, bytes: &[u8]) -> String {
 
 fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -347,7 +347,7 @@ fn too_large_a_body_is_refused_whether_it_is_announced_or_not() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 
     let head =
-        format!("POST {ADMISSION_PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        format!("POST {ADMISSION_PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\ntransfer-encoding: chunked\r\n\r\n");
     let mut chunked = head.into_bytes();
     for part in large.chunks(60_000) {
         chunked.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
@@ -452,7 +452,7 @@ fn a_client_that_dawdles_is_dropped_and_its_place_is_free_again() {
     assert_eq!(mute.read(&mut [0; 8]).unwrap(), 0);
     for begun in [
         &b"GET /asl/1/hea"[..],
-        &post(ADMISSION_PATH, &[0; 100])[..120],
+        &post(ADMISSION_PATH, &[0; 100])[..160],
     ] {
         let start = Instant::now();
         let answer = raw(&server, begun);

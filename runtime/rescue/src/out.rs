@@ -94,6 +94,12 @@ pub fn remark_open(text: &str) {
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// A text that no terminal obeys: what is not printable is shown as a question mark.
+pub fn printable(text: &str) -> String {
+    let safe = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().map(safe).collect()
+}
+
 /// A size as a person reads it: decimal units, one decimal.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()

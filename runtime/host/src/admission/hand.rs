@@ -43,7 +43,7 @@ impl Keeper {
     /// # Errors
     /// `Refused` where its state has no such change; `NotFound`, `Damage`, `Io`.
     pub fn act(&self, id: &DomainId, act: Act, why: &str) -> Result<DomainState> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         desk.ledger.refresh(&self.root)?;
         let mut domain = self.sound(id)?;
         let (state, reason) = self.next(&domain, act, why)?;
@@ -126,7 +126,7 @@ impl Keeper {
         amendment: Amendment,
         why: &str,
     ) -> Result<(Petition, Signed)> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         desk.rules.refresh(&self.root);
         desk.ledger.refresh(&self.root)?;
         let mut domain = self.sound(id)?;
@@ -277,7 +277,7 @@ impl Keeper {
 
     fn sound(&self, id: &DomainId) -> Result<Domain> {
         let mut domain = Domain::open(&self.root, id)?;
-        domain.require_sound()?;
+        domain.settle()?;
         domain.lapse(self.root.id(), &self.context)?;
         Ok(domain)
     }

@@ -19,6 +19,7 @@ use asl_auth::{
 use asl_backend::files;
 use asl_core::{Digest, DomainId, Error, Kind, Result, Timestamp};
 use serde_json::json;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Rejected petitions kept as evidence at most: strangers must not fill the keeper's disk.
@@ -38,6 +39,38 @@ pub(super) struct Desk {
     pub(super) rules: Rules,
     pub(super) ledger: Ledger,
     decided: Decided,
+}
+
+/// What a host holds and has promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Domains here.
+    pub domains: u64,
+    /// Those without a trusted root.
+    pub strangers: u64,
+    /// Bytes that leases promise.
+    pub promised_bytes: u64,
+    /// Bytes that host-policy allows to promise.
+    pub total_bytes: u64,
+}
+
+/// The desk, held.
+pub(super) struct Turn<'a> {
+    desk: MutexGuard<'a, Desk>,
+    _held: Box<dyn Send>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Desk;
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
 }
 
 impl Keeper {
@@ -67,7 +100,7 @@ impl Keeper {
     /// # Errors
     /// `Io` where the audit log cannot be written.
     pub fn reload(&self) -> Result<Option<News>> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         desk.rules.refresh(&self.root);
         let news = desk.rules.take_news();
         if let Some(news) = &news {
@@ -93,7 +126,7 @@ impl Keeper {
     /// than host-policy allows: nothing is then decided. What is wrong with the petition is no error
     /// here: it is REJECTED, with the reason.
     pub fn admit(&self, petition: &Petition) -> Result<Signed> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         let known = self.known(petition)?;
         if let Some(domain) = &known {
             if let Some(earlier) = self.last_on(domain, petition)? {
@@ -110,7 +143,7 @@ impl Keeper {
     /// As [`Keeper::admit`]; `Refused` where the ruling cannot be given, with the reason: nothing is
     /// then recorded.
     pub fn decide(&self, petition: &Petition, ruling: Option<AdmissionResult>) -> Result<Signed> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         let known = self.known(petition)?;
         if let Some(domain) = &known {
             if let Some(earlier) = self.last_on(domain, petition)? {
@@ -133,7 +166,7 @@ impl Keeper {
     /// # Errors
     /// `Io` and the errors of this host's own records.
     pub fn explain(&self, petition: &Petition) -> Result<Verdict> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         let known = self.known(petition)?;
         self.judge(&mut desk, petition, known.as_ref(), None)
     }
@@ -164,7 +197,7 @@ impl Keeper {
     /// # Errors
     /// `Io`. A domain whose records are damaged is passed over.
     pub fn lapse(&self) -> Result<Vec<DomainId>> {
-        let mut desk = self.turn();
+        let mut desk = self.turn()?;
         let desk = &mut *desk;
         desk.ledger.refresh(&self.root)?;
         let mut over = Vec::new();
@@ -181,14 +214,37 @@ impl Keeper {
         Ok(over)
     }
 
-    /// Domains whose records this keeper has read to know what is promised, in all.
-    pub fn reads(&self) -> u64 {
-        self.turn().ledger.reads()
+    /// What this host holds and has promised now.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn totals(&self) -> Result<Standing> {
+        let mut desk = self.turn()?;
+        desk.ledger.refresh(&self.root)?;
+        let now = self.context.clock.wall_ns();
+        let totals = desk.ledger.totals(None, &desk.rules.trusted, now);
+        Ok(Standing {
+            domains: desk.ledger.domains(),
+            strangers: totals.strangers.into(),
+            promised_bytes: totals.promised_bytes,
+            total_bytes: desk.rules.policy.total_bytes,
+        })
     }
 
-    pub(super) fn turn(&self) -> MutexGuard<'_, Desk> {
+    /// Domains whose records this keeper has read to know what is promised, in all.
+    pub fn reads(&self) -> u64 {
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.ledger.reads()
+    }
+
+    /// The desk, for one decision at a time, of all processes of this host together: else two of
+    /// them would give the same room away.
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
         // Rules and rows are read whole or not at all.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        // A directory in which no keeper writes.
+        let held = files::hold(&self.root.layout().trusted_roots())?;
+        Ok(Turn { desk, _held: held })
     }
 
     /// The domain that a petition speaks of, where it is here already.

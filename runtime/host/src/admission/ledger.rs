@@ -114,6 +114,11 @@ impl Ledger {
         rows.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Domains here.
+    pub(super) fn domains(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Domains whose records were read since the beginning.
     pub(super) fn reads(&self) -> u64 {
         self.reads

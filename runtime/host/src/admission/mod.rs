@@ -15,7 +15,7 @@ mod rules;
 
 pub use applicant::apply;
 pub use hand::Act;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Standing};
 pub use ledger::strangers;
 pub use records::{recorded, rejected, Recorded};
 pub use rules::News;

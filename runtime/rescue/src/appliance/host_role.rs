@@ -3,8 +3,8 @@
 use super::profile::{EndAction, Profile};
 use super::ui::Ui;
 use super::{disks, session, setup};
-use crate::cli::Serve;
-use crate::commands::{context, host};
+use crate::cli::{LogForm, Serve};
+use crate::commands::{context, host, serve};
 use crate::out::Out;
 use asl_backend::files;
 use asl_core::{Error, Kind, Result};
@@ -36,8 +36,12 @@ pub fn run(profile: &Profile, root: &Path, ui: Ui, out: Out) -> Result<EndAction
     if opened {
         setup::open_port(port.port())?;
     }
-    let listen = profile.host.listen.clone();
-    let served = host::serve(target.path(), &Serve { listen }, out);
+    let order = Serve {
+        listen: profile.host.listen.clone(),
+        metrics: None,
+        log: LogForm::Text,
+    };
+    let served = serve::serve(target.path(), &order, out);
     if opened {
         // A port that stays open leads nowhere once nothing listens.
         let _ = setup::close_port(port.port());

@@ -81,6 +81,32 @@ Examples:
         #[arg(long, value_name = "DIR", conflicts_with_all = ["domain", "number"])]
         request: Option<PathBuf>,
     },
+    /// Take an admission back: the lease ends, and the domain may ask anew
+    #[command(after_help = "\
+Example:
+  asl-host admission invalidate --domain alice.personal --why 'asked for the wrong host'")]
+    Invalidate {
+        #[command(flatten)]
+        which: WhichDomain,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Show who asked what of this host, when, and why it was decided so
+    #[command(after_help = "\
+Examples:
+  asl-host admission log --last 20
+  asl-host admission log --domain alice.personal --json
+
+With --json each line is one object on a line of its own. Ends with exit code 4 where a line was
+changed, cut or taken out.")]
+    Log {
+        /// Only lines about this domain: its label or label~hash
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+        /// Only so many of the last
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+    },
     /// Take a decision into the domain's records
     #[command(after_help = "\
 Example:
@@ -129,6 +155,26 @@ fn outcome(text: &str) -> Result<AdmissionResult, String> {
         .map_err(|e: asl_core::Error| e.why().to_string())
 }
 
+/// A keeper's own reason.
+#[derive(Args, Clone)]
+pub struct Why {
+    /// Why, for the audit log and for yourself; the domain is not told
+    #[arg(long, default_value = "no reason given", value_name = "TEXT")]
+    pub why: String,
+}
+
+/// What each change of a lease takes.
+#[derive(Args, Clone)]
+pub struct Change {
+    #[command(flatten)]
+    pub which: WhichDomain,
+    #[command(flatten)]
+    pub why: Why,
+    /// A directory for request and decision, to be carried to the domain's home
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+}
+
 #[derive(Subcommand)]
 pub enum Lease {
     /// Show what domains may still store, and until when; all of them where none is named
@@ -140,4 +186,66 @@ Examples:
         #[command(flatten)]
         which: WhichDomain,
     },
+    /// Lend to a domain that has asked, on your own terms
+    #[command(after_help = "\
+Example:
+  asl-host lease grant --domain alice.personal --bytes 200GiB --days 90
+
+The domain gets the decision when it sends its request again, or by --to.")]
+    Grant {
+        #[command(flatten)]
+        change: Change,
+        /// Bytes at most, such as 200GiB
+        #[arg(long, value_parser = bytes)]
+        bytes: u64,
+        /// Days from now
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        days: u32,
+        /// Snapshots at most
+        #[arg(long, default_value_t = 64)]
+        snapshots: u32,
+    },
+    /// Let a lease last longer; one that has expired runs again
+    #[command(after_help = "Example:\n  asl-host lease renew --domain alice.personal --days 30")]
+    Renew {
+        #[command(flatten)]
+        change: Change,
+        /// Days from now
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        days: u32,
+    },
+    /// Lend fewer bytes; what is stored already stays
+    #[command(
+        after_help = "Example:\n  asl-host lease shrink --domain alice.personal --bytes 50GiB"
+    )]
+    Shrink {
+        #[command(flatten)]
+        change: Change,
+        /// Bytes at most from now on, such as 50GiB
+        #[arg(long, value_parser = bytes)]
+        bytes: u64,
+    },
+    /// End a lease now: the domain is SUSPENDED until you lift that, and the grace begins
+    #[command(
+        after_help = "Example:\n  asl-host lease revoke --domain alice.personal --why 'the disk is full'"
+    )]
+    Revoke {
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// A number of bytes, alone or with B, KiB, MiB, GiB or TiB.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let power = ["", "KiB", "MiB", "GiB", "TiB"]
+        .iter()
+        .position(|u| *u == unit.trim());
+    let power = power.or((unit.trim() == "B").then_some(0));
+    let scale = power
+        .and_then(|p| u32::try_from(p).ok())
+        .map(|p| 1024u64.pow(p));
+    let read = scale.and_then(|scale| number.parse::<u64>().ok()?.checked_mul(scale));
+    read.ok_or_else(|| "not a number of bytes, such as 1000000 or 200GiB".to_string())
 }

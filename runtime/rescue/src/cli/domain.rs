@@ -1,6 +1,6 @@
 //! `domain`: what makes and shows a domain.
 
-use super::WhichDomain;
+use super::{WhichDomain, Why};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -48,5 +48,38 @@ Examples:
     Show {
         #[command(flatten)]
         which: WhichDomain,
+    },
+    /// Take nothing more of a domain on this host, until it is resumed
+    #[command(after_help = "\
+Example:
+  asl-host domain suspend --domain alice.personal --why 'sends garbage'
+
+What is sealed stays and can be read. No request and no policy lifts it.")]
+    Suspend {
+        #[command(flatten)]
+        which: WhichDomain,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Lift a suspension; a lease that ended meanwhile stays ended
+    #[command(after_help = "Example:\n  asl-host domain resume --domain alice.personal")]
+    Resume {
+        #[command(flatten)]
+        which: WhichDomain,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Refuse a domain on this host for good; its owner can still read what lies here
+    #[command(after_help = "\
+Example:
+  asl-host domain revoke --domain alice.personal --for-good --why 'its key was stolen'")]
+    Revoke {
+        #[command(flatten)]
+        which: WhichDomain,
+        #[command(flatten)]
+        why: Why,
+        /// Say that you know: nothing lifts it
+        #[arg(long)]
+        for_good: bool,
     },
 }

@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod look;
 mod open;
+mod policy;
 mod profile;
 mod quarantine;
 mod seal;
@@ -15,13 +16,14 @@ mod snapshot;
 mod upkeep;
 mod words;
 
-pub use admission::{Admission, Decide, Lease};
+pub use admission::{Admission, Decide, Lease, Why};
 pub use domain::{Domain, PlainRoots};
 pub use image::Image;
 pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
 pub use log::Log;
 pub use look::{Cat, EntryType, Find, Ls, Sealed};
 pub use open::Restore;
+pub use policy::Policy;
 pub use profile::Profile;
 pub use quarantine::Quarantine;
 pub use seal::Ingest;
@@ -82,7 +84,12 @@ pub enum Command {
     #[command(after_help = "Example:\n  asl-host status --json")]
     Status,
     /// Admit domains over the network until stopped
-    #[command(after_help = "Example:\n  asl-host serve --listen 0.0.0.0:7643")]
+    #[command(after_help = "\
+Examples:
+  asl-host serve --listen 0.0.0.0:7643
+  asl-host serve --listen 0.0.0.0:7643 --metrics --log json
+
+A changed host-policy is taken up at once; one with a mistake is told, and the old one stays.")]
     Serve(Serve),
     /// Save a machine's data, step by step or unattended
     #[command(after_help = "\
@@ -91,7 +98,7 @@ Examples:
   asl-host rescue --prepare
   asl-host rescue --profile profiles/demo.toml")]
     Rescue(Rescue),
-    /// Create, list and show domains
+    /// Create, list, show, suspend and revoke domains
     #[command(subcommand)]
     Domain(Domain),
     /// Make and check keys and the key stick
@@ -100,15 +107,18 @@ Examples:
     /// Write, sign and check a Domain Authority Manifest
     #[command(subcommand)]
     Dam(Dam),
-    /// Ask for, decide, list and apply admission
+    /// Ask for, decide, list, apply and take back admission
     #[command(subcommand)]
     Admission(Admission),
-    /// Show the leases that domains hold
+    /// Show and change the leases that domains hold
     #[command(subcommand)]
     Lease(Lease),
     /// Look at what was refused or put aside, hand it out, or let it go
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Check the rules by which this host admits, and explain what they say to a request
+    #[command(subcommand)]
+    Policy(Policy),
     /// Seal a directory tree into a domain
     #[command(after_help = "\
 Examples:
@@ -208,6 +218,10 @@ impl Command {
     pub fn works_when_full(&self) -> bool {
         match self {
             Command::Gc(_) | Command::Repair(_) | Command::Admission(_) | Command::Lease(_) => true,
+            Command::Domain(verb) => matches!(
+                verb,
+                Domain::Suspend { .. } | Domain::Resume { .. } | Domain::Revoke { .. }
+            ),
             Command::Snapshot(verb) => matches!(
                 verb,
                 Snapshot::Forget { .. } | Snapshot::Pin { .. } | Snapshot::Unpin { .. }
@@ -222,6 +236,23 @@ pub struct Serve {
     /// Address and port to listen on
     #[arg(long, default_value = "127.0.0.1:7643", value_name = "ADDR:PORT")]
     pub listen: String,
+    /// Give metrics in the Prometheus text format at http://ADDR:PORT/metrics, without TLS
+    #[arg(long, num_args = 0..=1, default_missing_value = "127.0.0.1:7644", value_name = "ADDR:PORT")]
+    pub metrics: Option<String>,
+    /// How what happens is told on standard error: as text, as JSON lines, or not
+    #[arg(long, value_enum, default_value_t = LogForm::Text)]
+    pub log: LogForm,
+}
+
+/// How a serving host tells what happens.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogForm {
+    /// Lines for a person; none with --json.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Nothing.
+    None,
 }
 
 #[derive(Args)]

@@ -1,10 +1,11 @@
 //! `domain`: what there is and what it may do.
 
 use super::{context, open_domain};
-use crate::cli::{Domain as DomainVerb, PlainRoots};
+use crate::cli::{Domain as DomainVerb, PlainRoots, WhichDomain};
 use crate::out::{size, time, Out};
 use asl_auth::{Genesis, PublicKey, RootSet, SigningKey, StoreParams};
 use asl_core::{Error, Kind, Result, Timestamp};
+use asl_host::admission::{Act, Keeper};
 use asl_host::capability::Place;
 use asl_host::keystick::KeyStick;
 use asl_host::{Domain, Founding, HostRoot};
@@ -37,8 +38,32 @@ pub fn domain(root: &Path, verb: DomainVerb, out: Out) -> Result<()> {
             )
         }
         DomainVerb::List => list(root, out),
+        DomainVerb::Suspend { which, why } => act(root, &which, Act::Suspend, &why.why, out),
+        DomainVerb::Resume { which, why } => act(root, &which, Act::Resume, &why.why, out),
+        DomainVerb::Revoke {
+            for_good: false, ..
+        } => Err(
+            Error::new(Kind::Usage, "revoke", "a domain", "nothing ever lifts that")
+                .next("add --for-good if you mean it; `asl-host domain suspend` can be lifted"),
+        ),
+        DomainVerb::Revoke { which, why, .. } => act(root, &which, Act::Revoke, &why.why, out),
         DomainVerb::Show { which } => say_domain(&open_domain(root, &which)?.1, out),
     }
+}
+
+/// Does what the keeper's own hand does to a domain's standing here.
+///
+/// # Errors
+/// Those of [`Keeper::act`].
+pub fn act(root: &Path, which: &WhichDomain, act: Act, why: &str, out: Out) -> Result<()> {
+    let root = HostRoot::open(root)?;
+    let id = root.find(which.domain.as_deref())?;
+    let state = Keeper::open(root, context())?.act(&id, act, why)?;
+    let text = format!("{id} is {state} here now.");
+    out.result(
+        &text,
+        &json!({ "domain_id": id.to_string(), "state": state.code() }),
+    )
 }
 
 /// Makes the domain that a stick's DAM names, here, as its home.

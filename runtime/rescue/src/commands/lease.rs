@@ -1,16 +1,51 @@
-//! `lease show`: what each host lends, of it what is left, and whose clock says until when.
+//! `lease`: what each host lends, of it what is left, and whose clock says until when; and what the
+//! keeper changes about it.
 
 use super::{boot_id, context};
-use crate::cli::Lease;
+use crate::cli::{Lease, WhichDomain};
 use crate::out::{size, time, Out};
+use asl_auth::{Amendment, LeaseBounds};
 use asl_core::Result;
+use asl_host::admission::Keeper;
 use asl_host::leases::LeaseRecord;
 use asl_host::{Domain, HostRoot};
 use asl_store::Current;
 use serde_json::{json, Value};
 use std::path::Path;
 
-pub fn lease(root: &Path, Lease::Show { which }: Lease, out: Out) -> Result<()> {
+pub fn lease(root: &Path, verb: Lease, out: Out) -> Result<()> {
+    let seconds = |days: u32| u64::from(days) * 86_400;
+    let (change, amendment) = match verb {
+        Lease::Show { which } => return show(root, &which, out),
+        Lease::Grant {
+            change,
+            bytes,
+            days,
+            snapshots,
+        } => {
+            let seconds = seconds(days);
+            let bounds = LeaseBounds {
+                bytes,
+                snapshots,
+                seconds,
+            };
+            (change, Amendment::Grant(bounds))
+        }
+        Lease::Renew { change, days } => {
+            let seconds = seconds(days);
+            (change, Amendment::Renew { seconds })
+        }
+        Lease::Shrink { change, bytes } => (change, Amendment::Shrink { bytes }),
+        Lease::Revoke { change } => (change, Amendment::End),
+    };
+    let root = HostRoot::open(root)?;
+    let id = root.find(change.which.domain.as_deref())?;
+    let keeper = Keeper::open(root, context())?;
+    let (petition, signed) = keeper.amend(&id, amendment, &change.why.why)?;
+    super::admission::hand_out(&petition, &signed, change.to.as_deref(), out)
+}
+
+fn show(root: &Path, which: &WhichDomain, out: Out) -> Result<()> {
     let root = HostRoot::open(root)?;
     let ids = match &which.domain {
         Some(wanted) => vec![root.find(Some(wanted))?],

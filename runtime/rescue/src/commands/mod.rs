@@ -14,11 +14,13 @@ mod lease;
 mod log;
 mod look;
 mod open;
+mod policy;
 mod profile;
 mod quarantine;
 mod repair;
 pub mod seal;
 mod sealed;
+pub mod serve;
 mod snapshot;
 mod verify;
 mod words;
@@ -55,12 +57,13 @@ fn carry_out(cli: Cli, out: Out) -> Result<ExitCode> {
     match cli.command {
         Command::Init => done(host::init(root, out)),
         Command::Status => done(host::status(root, out)),
-        Command::Serve(args) => done(host::serve(root, &args, out)),
+        Command::Serve(args) => done(serve::serve(root, &args, out)),
         Command::Rescue(args) => appliance::run(root, &args, out),
         Command::Domain(verb) => done(domain::domain(root, verb, out)),
         Command::Key(verb) => done(keys::key(verb, out)),
         Command::Dam(verb) => done(dam::dam(verb, out)),
         Command::Admission(verb) => admission::run(root, verb, out),
+        Command::Policy(verb) => done(policy::policy(root, verb, out)),
         Command::Lease(verb) => done(lease::lease(root, verb, out)),
         Command::Quarantine(verb) => done(quarantine::quarantine(root, verb, out)),
         Command::Ingest(args) => seal::ingest(root, &args, out),

@@ -112,10 +112,7 @@ impl Device {
 
 /// A label or model may hold anything; a terminal gets only what prints.
 fn printable(text: &str) -> String {
-    text.trim()
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    crate::out::printable(text.trim())
 }
 
 /// Lists block devices, partitions included; RAM devices left out.

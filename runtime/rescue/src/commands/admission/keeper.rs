@@ -51,15 +51,30 @@ pub fn decide(root: &Path, what: &Decide, out: Out) -> Result<()> {
             )
         }
     };
-    if let (Some(to), None) = (&what.to, &what.request) {
+    match (&what.to, &what.request) {
+        (Some(to), None) => hand_out(&petition, &signed, Some(to), out),
+        _ => say(
+            &Decision::decode(&signed.bytes)?,
+            to.map(PathBuf::as_path),
+            out,
+        ),
+    }
+}
+
+/// Says a decision, and writes it with its request into a directory that is carried back.
+///
+/// # Errors
+/// `Exists` where another request lies there; `Io`.
+pub fn hand_out(petition: &Petition, signed: &Signed, to: Option<&Path>, out: Out) -> Result<()> {
+    if let Some(to) = to {
         std::fs::create_dir_all(to).map_err(|e| Error::new(Kind::Io, "make", to.display(), e))?;
         petition.write(to)?;
-        write_decision(to, &signed)?;
+        write_decision(to, signed)?;
     }
     say(&Decision::decode(&signed.bytes)?, to, out)
 }
 
-fn say(decision: &Decision, to: Option<&PathBuf>, out: Out) -> Result<()> {
+fn say(decision: &Decision, to: Option<&Path>, out: Out) -> Result<()> {
     let mut text = in_words(decision);
     if let Some(to) = to {
         text.push_str(&format!(

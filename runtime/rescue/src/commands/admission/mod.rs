@@ -1,8 +1,10 @@
 //! `admission`: the asking side's verbs; the same road by network, by stick and by code.
 
+mod history;
 mod keeper;
 mod words;
 
+pub use keeper::hand_out;
 pub use words::{decided, in_words};
 
 use super::{boot_id, context, open_domain, REFUSED};
@@ -14,7 +16,7 @@ use crate::terminal::Keys;
 use crate::unlock::{unlock, Order, RequestTerms};
 use asl_auth::{check_decision, AdmissionResult, Decision, PublicKey};
 use asl_core::{Error, Kind, Result};
-use asl_host::admission::{apply, read_decision, write_decision, Petition};
+use asl_host::admission::{apply, read_decision, write_decision, Act, Petition};
 use asl_host::keystick::{HostPin, KeyStick, Signed};
 use asl_net::AdmissionEnvelope;
 use serde_json::json;
@@ -68,6 +70,14 @@ pub fn run(root: &Path, verb: Admission, out: Out) -> Result<ExitCode> {
             number,
             request,
         } => done(keeper::show(root, &which, number, request.as_deref(), out)),
+        Admission::Invalidate { which, why } => done(super::domain::act(
+            root,
+            &which,
+            Act::Invalidate,
+            &why.why,
+            out,
+        )),
+        Admission::Log { domain, last } => history::log(root, domain.as_deref(), last, out),
         Admission::Apply {
             which,
             stick,

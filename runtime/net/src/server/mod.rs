@@ -1,37 +1,54 @@
 //! The serving side: bounded in connections, time, bytes and work.
 
+mod connection;
+mod gate;
+mod seen;
+
+pub use seen::{Outcome, Seen};
+
 use crate::tls::server_config;
 use crate::wire::{AdmissionEnvelope, DecisionEnvelope, ADMISSION_PATH, HEALTH_PATH, MAX_BODY};
 use asl_auth::SigningKey;
 use asl_core::{Error, Kind, Result};
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
-use hyper::service::{service_fn, Service};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use connection::Served;
+use gate::Gate;
+use seen::Metrics;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{watch, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+const CBOR: &str = "application/cbor";
+
 /// What decides on requests: the host.
 pub trait AdmissionService: Send + Sync {
     /// Decides on one request; a rejection is a signed decision too.
     ///
     /// # Errors
-    /// Where this host cannot decide now; the asking side learns no more than that.
+    /// `Refused` where the domain asks too often; any other where this host cannot decide now. The
+    /// asking side learns no more than that.
     fn admit(&self, envelope: AdmissionEnvelope) -> Result<DecisionEnvelope>;
+
+    /// Hears of a connection that is over; must not wait for anything.
+    fn seen(&self, seen: &Seen) {
+        let _ = seen;
+    }
+
+    /// More for the metrics, in the Prometheus text format.
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// What strangers may cost this host.
@@ -39,10 +56,16 @@ pub trait AdmissionService: Send + Sync {
 pub struct Limits {
     /// Connections open at once; more wait to be taken.
     pub connections: usize,
+    /// Connections of one address open at once; more are cut. An IPv6 network of 64 bits is one.
+    pub per_address: usize,
+    /// Connections of one address within a minute; more are cut.
+    pub per_minute: u32,
     /// Decisions in work at once; more wait, within the time of their connection.
     pub decisions: usize,
     /// Time for the TLS handshake, and then for the head of the request.
     pub head_time: Duration,
+    /// Time for the body of a request.
+    pub body_time: Duration,
     /// Time for a whole connection.
     pub connection_time: Duration,
     /// Time that [`Server::stop`] leaves to what is in work.
@@ -50,12 +73,16 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 connections, 4 decisions, 10 s for a head, 60 s for a connection, 10 s to stop.
+    /// 64 connections, 16 of one address and 120 within a minute, 4 decisions; 10 s for a head, 20 s
+    /// for a body, 60 s for a connection, 10 s to stop.
     fn default() -> Self {
         Limits {
             connections: 64,
+            per_address: 16,
+            per_minute: 120,
             decisions: 4,
             head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(20),
             connection_time: Duration::from_secs(60),
             stop_time: Duration::from_secs(10),
         }
@@ -68,6 +95,8 @@ pub struct Server {
     limits: Limits,
     stop: watch::Sender<bool>,
     running: Option<(Runtime, JoinHandle<()>)>,
+    metrics: Arc<Metrics>,
+    service: Arc<dyn AdmissionService>,
 }
 
 impl Server {
@@ -98,11 +127,15 @@ impl Server {
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = watch::channel(false);
+        let metrics = Arc::new(Metrics::default());
         let accepting = Accepting {
             acceptor,
-            router: router(service, &limits),
+            router: router(service.clone(), &limits),
+            gate: Gate::new(limits.per_address, limits.per_minute),
             limits,
             stopped,
+            metrics: metrics.clone(),
+            service: service.clone(),
         };
         let task = runtime.spawn(accepting.run(listener));
         Ok(Server {
@@ -110,7 +143,44 @@ impl Server {
             limits,
             stop,
             running: Some((runtime, task)),
+            metrics,
+            service,
         })
+    }
+
+    /// Gives the metrics at another address, without TLS: for this machine, so loopback.
+    ///
+    /// # Errors
+    /// `Io` where the address cannot be listened on.
+    pub fn serve_metrics(&self, listen: SocketAddr) -> Result<SocketAddr> {
+        let failed = |e: std::io::Error| {
+            Error::new(Kind::Io, "listen on", listen, e).next("choose another address or port")
+        };
+        let Some((runtime, _)) = &self.running else {
+            return Ok(listen);
+        };
+        let listener = runtime
+            .block_on(TcpListener::bind(listen))
+            .map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (metrics, service) = (self.metrics.clone(), self.service.clone());
+        let text = move || {
+            let (metrics, service) = (metrics.clone(), service.clone());
+            async move {
+                let more = tokio::task::spawn_blocking(move || service.metrics()).await;
+                let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+                (kind, metrics.text(&more.unwrap_or_default()))
+            }
+        };
+        let router = Router::new()
+            .route("/metrics", get(text))
+            .route(HEALTH_PATH, get(health));
+        runtime.spawn(connection::serve_plain(
+            listener,
+            router,
+            self.limits.head_time,
+        ));
+        Ok(address)
     }
 
     /// Where it listens; the port is the real one where 0 was asked.
@@ -141,22 +211,38 @@ impl Drop for Server {
 #[derive(Clone)]
 struct Desk {
     service: Arc<dyn AdmissionService>,
+    body_time: Duration,
     turns: Arc<Semaphore>,
 }
 
 fn router(service: Arc<dyn AdmissionService>, limits: &Limits) -> Router {
     let desk = Desk {
         service,
+        body_time: limits.body_time,
         turns: Arc::new(Semaphore::new(limits.decisions.max(1))),
     };
     Router::new()
         .route(ADMISSION_PATH, post(admission))
-        .route(HEALTH_PATH, get(|| async { "asl/1 serving\n" }))
+        .route(HEALTH_PATH, get(health))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(desk)
 }
 
-async fn admission(State(desk): State<Desk>, body: Bytes) -> Response {
+async fn health() -> &'static str {
+    "asl/1 serving\n"
+}
+
+async fn admission(State(desk): State<Desk>, request: Request) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != CBOR) {
+        let text = "this host takes application/cbor\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    let body = match timeout(desk.body_time, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return refused.into_response(),
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response(),
+    };
     let envelope = match AdmissionEnvelope::decode(&body) {
         Ok(envelope) => envelope,
         Err(e) => return (StatusCode::BAD_REQUEST, format!("{e}\n")).into_response(),
@@ -172,8 +258,12 @@ async fn admission(State(desk): State<Desk>, body: Bytes) -> Response {
     });
     match decided.await {
         Ok(Ok(answer)) => {
-            let kind = [(header::CONTENT_TYPE, "application/cbor")];
+            let kind = [(header::CONTENT_TYPE, CBOR)];
             (kind, answer.encode()).into_response()
+        }
+        Ok(Err(e)) if e.kind() == Kind::Refused => {
+            let text = "too many requests of this domain, or of all; ask again later\n";
+            (StatusCode::TOO_MANY_REQUESTS, text).into_response()
         }
         Ok(Err(_)) | Err(_) => busy(),
     }
@@ -184,11 +274,15 @@ fn busy() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
+#[derive(Clone)]
 struct Accepting {
     acceptor: TlsAcceptor,
     router: Router,
+    gate: Gate,
     limits: Limits,
     stopped: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+    service: Arc<dyn AdmissionService>,
 }
 
 impl Accepting {
@@ -206,65 +300,45 @@ impl Accepting {
                 _ = stopped.wait_for(|s| *s) => break,
                 next = next => next,
             };
-            let (Ok(place), Ok((tcp, _))) = (place, accepted) else {
+            let (Ok(place), Ok((tcp, from))) = (place, accepted) else {
                 // Out of descriptors, or a peer gone before it was taken: neither ends the serving.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let serving = serve(
-                tcp,
-                self.acceptor.clone(),
-                self.router.clone(),
-                self.limits,
-                self.stopped.clone(),
-            );
+            let begun = Instant::now();
+            let inside = match self.gate.enter(from.ip(), begun) {
+                Ok(inside) => inside,
+                // Before the handshake: it costs nothing but the place in the queue.
+                Err(refusal) => {
+                    self.tell(from, begun, refusal.into());
+                    continue;
+                }
+            };
+            let this = self.clone();
             open.spawn(async move {
-                // A peer's failure is its own; there is nobody here to tell.
-                let _ = timeout(self.limits.connection_time, serving).await;
-                drop(place);
+                this.metrics.begun();
+                let (acceptor, router) = (this.acceptor.clone(), this.router.clone());
+                let stopped = this.stopped.clone();
+                let serving = connection::serve(tcp, acceptor, router, this.limits, stopped);
+                let served = timeout(this.limits.connection_time, serving).await;
+                this.metrics.ended();
+                this.tell(from, begun, served.unwrap_or(Outcome::Slow.into()));
+                drop((place, inside));
             });
         }
         drop(listener);
         while open.join_next().await.is_some() {}
     }
-}
 
-async fn serve(
-    tcp: TcpStream,
-    acceptor: TlsAcceptor,
-    router: Router,
-    limits: Limits,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let handshake = timeout(limits.head_time, acceptor.accept(tcp));
-    let tls = tokio::select! {
-        _ = stopped.wait_for(|s| *s) => return,
-        made = handshake => match made {
-            Ok(Ok(tls)) => tls,
-            _ => return,
-        },
-    };
-    let began = AtomicBool::new(false);
-    let service = TowerToHyperService::new(router);
-    let noting = service_fn(|request| {
-        began.store(true, Ordering::Relaxed);
-        service.call(request)
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_headers(32)
-        .max_buf_size(16 << 10)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(tls), noting);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopped.wait_for(|s| *s) => {}
-    }
-    // Whoever has not yet asked is not waited for.
-    if began.load(Ordering::Relaxed) {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    fn tell(&self, from: SocketAddr, begun: Instant, served: Served) {
+        let seen = Seen {
+            from,
+            outcome: served.outcome,
+            asked: served.asked,
+            status: served.status,
+            lasted: begun.elapsed(),
+        };
+        self.metrics.count(&seen);
+        self.service.seen(&seen);
     }
 }
