@@ -7,20 +7,26 @@ use crate::out::Out;
 use crate::progress::bar;
 use crate::system;
 use asl_core::Result;
-use asl_host::{Credentials, Purpose};
+use asl_host::{Credentials, Purpose, StoreHandle};
 use asl_store::{Sample, VerifyOptions};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// How often a domain that is written to meanwhile is checked again.
+const AGAIN: u32 = 3;
+
 pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, &args.which)?;
     let data = args.data || args.identity.is_some();
-    let credentials = match data {
-        true => open_credentials(&domain, args.identity.as_deref())?,
-        false => Credentials::None,
+    let open = || {
+        let credentials = match data {
+            true => open_credentials(&domain, args.identity.as_deref())?,
+            false => Credentials::None,
+        };
+        open_handle(&root, &domain, Purpose::Read, credentials)
     };
-    let handle = open_handle(&root, &domain, Purpose::Read, credentials)?;
+    let mut handle = open()?;
     let sample = match args.sample {
         Some(per_million) => {
             let mut seed = [0; 32];
@@ -35,17 +41,30 @@ pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
         remember: sample.is_none(),
         resume: args.resume,
     };
-    let bar = bar(out, "verifying");
-    let report = handle.verify(
-        options,
-        &|done, total| {
+    let check = |handle: &StoreHandle| {
+        let bar = bar(out, "verifying");
+        let progress = |done, total| {
             bar.set_length(total);
             bar.set_position(done);
-        },
-        &system::stopped,
-    );
-    bar.finish_and_clear();
-    let report = report?;
+        };
+        let report = handle.verify(options, &progress, &system::stopped);
+        bar.finish_and_clear();
+        report
+    };
+    let mut report = check(&handle)?;
+    for _ in 0..AGAIN {
+        // What another process let go of meanwhile, as `gc` does, is no damage.
+        let now = match report.damage.is_empty() {
+            true => break,
+            false => open()?,
+        };
+        if now.head() == handle.head() {
+            break;
+        }
+        out.note("  the domain was written to meanwhile: it is checked as it is now");
+        handle = now;
+        report = check(&handle)?;
+    }
     let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
     let depth = if data {
         "every piece opened"

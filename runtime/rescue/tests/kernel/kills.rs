@@ -2,7 +2,7 @@
 
 use crate::common::loops::Volume;
 use crate::common::signal;
-use crate::life::{count, scratch, Life};
+use crate::life::{along, count, scratch, Life};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -41,6 +41,7 @@ fn p2_killed_at_any_moment_it_keeps_what_it_told() {
         life.told.heard_all(&verb, &output.stdout);
         if output.status.signal() == Some(9) {
             killed += 1;
+            along(killed, "kills");
             *hit.entry(verb.name()).or_default() += 1;
         } else {
             // It was faster: so it is measured anew.

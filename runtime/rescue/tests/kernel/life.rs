@@ -17,6 +17,13 @@ pub fn count(usual: usize) -> usize {
     asked.map_or(usual, |n| n.parse().expect("ASL_TORTURE_COUNT is a number"))
 }
 
+/// Says how far a long one is: who ends it early still knows what it came to.
+pub fn along(n: usize, what: &str) {
+    if n > 0 && n.is_multiple_of(25) {
+        println!("  {n} {what} so far, 0 lost");
+    }
+}
+
 /// A place in memory for a test's disks: a sync costs nothing there, so that more can be tried. What
 /// a sync is worth is for the disks themselves to tell.
 pub fn scratch() -> tempfile::TempDir {
@@ -330,9 +337,16 @@ impl Life {
                 return Err(format!("{id} was told to be pinned, and is not: {list}"));
             }
         }
-        told.snapshots
+        // The newest, and by turns another one.
+        let newest = told.snapshots.iter().next_back();
+        let turn = told.count as usize % told.snapshots.len().max(1);
+        let other = told
+            .snapshots
             .iter()
-            .try_for_each(|(id, tree)| self.restores(root, id, &self.trees[*tree]))
+            .nth(turn)
+            .filter(|o| Some(*o) != newest);
+        let mut two = newest.into_iter().chain(other);
+        two.try_for_each(|(id, tree)| self.restores(root, id, &self.trees[*tree]))
     }
 
     fn restores(&self, root: &Path, id: &str, wanted: &Tree) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! P2: the file system is shut down below the program, as where its disk is pulled.
 
 use crate::common::loops::Volume;
-use crate::life::{count, scratch, Life, Verb};
+use crate::life::{along, count, scratch, Life, Verb};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ fn p2_after_a_shutdown_of_its_file_system_everything_told_is_there() {
             if n % 4 == 3 {
                 life.goes_on();
             }
+            along(n, "shutdowns");
         }
         told += life.told.count;
         medium.unmount();

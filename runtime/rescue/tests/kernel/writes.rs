@@ -8,7 +8,7 @@
 
 use crate::common::loops::tool;
 use crate::common::{asl, Run};
-use crate::life::{count, scratch, Dice, Life, Told, Verb};
+use crate::life::{along, count, scratch, Dice, Life, Told, Verb};
 use crate::recorder::{Event, Recorder};
 use nix::libc;
 use std::fs::{File, OpenOptions};
@@ -299,6 +299,7 @@ fn p2_after_any_cut_of_the_power_everything_told_is_on_the_disk() {
             if let Err(lost) = recording.survives(*end, cache, n % 4 == 3) {
                 panic!("{fstype}, cut {n}, before event {end}: {lost}");
             }
+            along(n, "cuts");
         }
         let (writes, flushes) = recording.counts();
         println!(
