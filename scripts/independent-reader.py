@@ -101,25 +101,35 @@ class Reader:
 
     # --- authority -------------------------------------------------------------------------
 
-    def dam_of(self, folder):
-        """The DAM in a folder, checked against its own genesis; its fields."""
-        data = self.file(f"{folder}/dam.cbor")
+    def dam_of(self, data, sig, depth=32):
+        """A DAM, checked from its genesis on, along its lineage; its identity and fields."""
         dam = document(data, "asl.dam/1")
         genesis = document(dam[2], "asl.genesis/1")
         need(digest(dam[2]) == dam[1] == self.domain, "the DAM is of another domain")
-        need(dam[3] == 1 and 4 not in dam, "only a first DAM can be checked from its genesis")
-        roots = {0: "asl.root-set/1", 1: dam[5][1], 2: dam[5][2]}
-        need(digest(cbor2.dumps(roots, canonical=True)) == genesis[6], "the DAM's roots are not the genesis's")
-        by = signers("asl.dam/1", data, self.file(f"{folder}/dam.sig"), dam[5][2])
-        need(len(by) >= genesis[7] == dam[5][1], "too few roots signed the DAM")
+        need((dam[3] == 1) == (4 not in dam), "only the first DAM has none before it")
+        first = {0: "asl.root-set/1", 1: dam[5][1], 2: dam[5][2]}
+        sets = [dam[5]]
+        if digest(cbor2.dumps(first, canonical=True)) != genesis[6] or dam[5][1] != genesis[7]:
+            need(12 in dam and depth, "the DAM's roots are not the genesis's, and it shows no lineage")
+            shown_id, shown = self.dam_of(dam[12][1], dam[12][2], depth - 1)
+            need(shown[3] < dam[3], "the lineage is not older than the DAM")
+            if shown[5] != dam[5]:
+                need(shown[3] + 1 == dam[3] and shown_id == dam[4], "the roots changed in a DAM that is not shown")
+                sets.append(shown[5])
+        by = signers("asl.dam/1", data, sig, [key for roots in sets for key in roots[2]])
+        for roots in sets:
+            need(sum(digest(key) in by for key in roots[2]) >= roots[1], "too few roots signed the DAM")
         return digest(data), dam
+
+    def signed(self, path):
+        return path.read_bytes(), path.with_suffix(".sig").read_bytes()
 
     def admissions(self):
         """Every admission: its request by an operator, its decision by a host that is pinned."""
         folders = [p.parent for p in sorted((self.path / "admission").rglob("admission-decision.cbor"))]
         for folder in folders:
             name = folder.relative_to(self.path)
-            dam_id, dam = self.dam_of(name)
+            dam_id, dam = self.dam_of(*self.signed(folder / "dam.cbor"))
             request_data, decision_data = self.file(name / "admission-request.cbor"), self.file(name / "admission-decision.cbor")
             request = document(request_data, "asl.admission-request/1")
             decision = document(decision_data, "asl.admission-decision/1")
@@ -141,30 +151,46 @@ class Reader:
         self.domain = digest(data[5][0][1])
         self.encrypted = document(data[5][0][1], "asl.genesis/1")[5][5]
         self.dams = {}
-        for found in sorted(self.path.rglob("dam.cbor")):
-            dam_id, dam = self.dam_of(found.parent.relative_to(self.path))
+        for found in sorted([*self.path.rglob("dam.cbor"), *self.path.glob("auth/dams/*.cbor")]):
+            dam_id, dam = self.dam_of(*self.signed(found))
             self.dams[dam_id] = dam
-        self.told("DAM signatures, by the roots of the genesis", len(self.dams))
+        self.newest = max(self.dams.values(), key=lambda dam: dam[3], default={})
+        self.told("DAM signatures, from the roots of the genesis on", len(self.dams))
+        self.revocations()
+
+    def revocations(self):
+        """What is revoked: by the threshold of the named DAM's roots, or an operator whose role says so."""
+        found = sorted(self.path.glob("auth/revocations/*.cbor"))
+        for path in found:
+            data, sig = self.signed(path)
+            revocation = document(data, "asl.revocation/1")
+            dam = self.dams.get(revocation[3])
+            need(dam is not None and revocation[1] == self.domain, "a revocation under another DAM")
+            by = signers("asl.revocation/1", data, sig, list({*dam[5][2], *dam[6]}))
+            roots = sum(digest(key) in by for key in dam[5][2])
+            verb = "revoke-" + revocation[4][1]
+            may = any(digest(role[1]) in by and verb in role[2] for role in dam.get(13, []))
+            need(roots >= dam[5][1] or may, "who signed may not revoke this")
+        self.told("revocations", len(found))
 
     def open_epochs(self, scratch):
         """Data identities and keys, by the owner's identity; the DAM and the log name their files."""
         self.epochs = {0: (None, None, None)}
-        for _, frame in self.frames():
-            for record in frame[5]:
-                if record[0] != 2:
-                    continue
-                number, files = record[1], {name: self.file(f"store/encryption/{name}") for name, _ in record[3]}
-                for name, wanted in record[3]:
-                    need(digest(files[name]) == wanted, f"{name} is not the one the log names")
-                identity = scratch / f"epoch-{number}"
-                identity.write_bytes(age(self.owner, files[f"epoch-{number}.age"]))
-                keys = document(age(identity, files[f"epoch-{number}.keys.age"]), "asl.epoch-keys/1")
-                need(keys[1] == number, "keys of another epoch")
-                self.epochs[number] = (identity, keys[2], keys[3])
-                for dam in self.dams.values():
-                    if dam.get(7, {}).get(1) == number:
-                        need([digest(files[n]) for n in sorted(files)] == [dam[7][5], dam[7][6]],
-                             "the DAM names other epoch files")
+        # Of each epoch the last record counts: its file may have been wrapped anew.
+        records = {r[1]: r[3] for _, frame in self.frames() for r in frame[5] if r[0] == 2}
+        for number, named in records.items():
+            files = {name: self.file(f"store/encryption/{name}") for name, _ in named}
+            for name, wanted in named:
+                need(digest(files[name]) == wanted, f"{name} is not the one the log names")
+            identity = scratch / f"epoch-{number}"
+            identity.write_bytes(age(self.owner, files[f"epoch-{number}.age"]))
+            keys = document(age(identity, files[f"epoch-{number}.keys.age"]), "asl.epoch-keys/1")
+            need(keys[1] == number, "keys of another epoch")
+            self.epochs[number] = (identity, keys[2], keys[3])
+            encryption = self.newest[7]
+            of_dam = ([*encryption.get(7, [])] + [{2: encryption[5], 3: encryption[6]}])[number - 1]
+            need([digest(files[n]) for n in sorted(files)] == [of_dam[2], of_dam[3]],
+                 "the DAM names other epoch files")
         self.told("epochs opened with the owner's identity", len(self.epochs) - 1)
 
     # --- the log ---------------------------------------------------------------------------

@@ -59,6 +59,45 @@ pub fn sign(kind: &str, document: &[u8], signers: &[&SigningKey]) -> Result<Vec<
     spell(cose.build())
 }
 
+/// Adds one key's signature to those that are there, for holders who sign in turn.
+///
+/// All that are there must be good and by `known` keys.
+///
+/// # Errors
+/// As [`verify`] and [`sign`]; `Exists` where this key has signed already.
+pub fn add(
+    kind: &str,
+    document: &[u8],
+    signature: &[u8],
+    known: &[PublicKey],
+    signer: &SigningKey,
+) -> Result<Vec<u8>> {
+    let there = verify(kind, document, signature, known)?;
+    let own = sign(kind, document, &[signer])?;
+    if there.contains(&signer.id()) {
+        return Err(
+            Error::new(Kind::Exists, "sign", kind, "this key has signed it already")
+                .next("have another holder sign it"),
+        );
+    }
+    let parse = |bytes: &[u8]| {
+        CoseSign::from_slice(bytes)
+            .map(|cose| cose.signatures)
+            .map_err(|_| Error::new(Kind::Invalid, "sign", kind, "not a COSE_Sign structure"))
+    };
+    let mut all = parse(signature)?;
+    all.extend(parse(&own)?);
+    if all.len() > MAX_SIGNATURES {
+        let why = "it has as many signatures as it may";
+        return Err(Error::new(Kind::Invalid, "sign", kind, why));
+    }
+    all.sort_by_key(|one| key_id(one).ok());
+    let both = all
+        .into_iter()
+        .fold(CoseSignBuilder::new(), |cose, one| cose.add_signature(one));
+    spell(both.build())
+}
+
 /// Verifies every signature over a document's bytes and returns the distinct signers.
 ///
 /// All signatures must be good and by one of `keys`: a set that holds one bad signature is

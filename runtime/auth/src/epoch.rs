@@ -32,6 +32,7 @@ impl NewEpoch {
             let why = "an epoch needs a number from 1 and an owner";
             return Err(Error::new(Kind::Invalid, "make", "epoch", why));
         }
+        owners.iter().try_for_each(Recipient::require_tool)?;
         let data = DataIdentity::generate();
         let index_identity = IndexIdentity::generate();
         let mut keys = EpochKeys {
@@ -42,16 +43,10 @@ impl NewEpoch {
         entropy.fill(&mut keys.chunk_id_key)?;
         entropy.fill(&mut keys.mac_key)?;
 
-        let secret = data.to_text();
-        let file = Zeroizing::new(format!(
-            "# asl data identity of epoch {number}\n# public key: {}\n{}\n",
-            data.recipient(),
-            &*secret
-        ));
         let both = [index_identity.recipient(), data.recipient()];
         Ok(NewEpoch {
             number,
-            epoch_age: seal_to(owners, file.as_bytes())?,
+            epoch_age: wrap(number, &data, owners)?,
             epoch_keys_age: seal_to(&both, &keys.encode())?,
             data_recipient: data.recipient(),
             index_identity,
@@ -120,6 +115,38 @@ impl std::fmt::Debug for EpochKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EpochKeys(epoch {}, not shown)", self.number)
     }
+}
+
+/// `epoch-N.age`: an age identity file, sealed to the owner's recipients.
+fn wrap(number: u32, data: &DataIdentity, owners: &[Recipient]) -> Result<Vec<u8>> {
+    let secret = data.to_text();
+    let file = Zeroizing::new(format!(
+        "# asl data identity of epoch {number}\n# public key: {}\n{}\n",
+        data.recipient(),
+        &*secret
+    ));
+    seal_to(owners, file.as_bytes())
+}
+
+/// Wraps an epoch's data identity anew, for other owners: `epoch-N.age` as it is to be from now on.
+///
+/// Who is left out opens nothing by the new file; by a copy of the old one, everything of this
+/// epoch. So a new epoch begins where a key was stolen.
+///
+/// # Errors
+/// `Invalid` without owners; those of [`open_epoch`]; `Refused` where a plugin's tool is missing.
+pub fn rewrap(
+    number: u32,
+    epoch_age: &[u8],
+    owner: &OpenIdentity,
+    owners: &[Recipient],
+) -> Result<Vec<u8>> {
+    if owners.is_empty() {
+        let why = "nobody would be left to open it";
+        return Err(Error::new(Kind::Invalid, "wrap", "epoch", why));
+    }
+    owners.iter().try_for_each(Recipient::require_tool)?;
+    wrap(number, &open_epoch(epoch_age, owner)?, owners)
 }
 
 /// Opens `epoch-N.keys.age` with the index identity or the data identity of the epoch.

@@ -3,6 +3,7 @@
 //! Three kinds of identity, so that one is never passed for another: the owner's open identity,
 //! an epoch's data identity, an epoch's index identity (architecture.md, "Sealing").
 
+use crate::plugin::{PluginIdentity, PluginRecipient};
 use crate::sealing::Opens;
 use age::secrecy::ExposeSecret;
 use asl_core::{Error, Kind, Result};
@@ -14,9 +15,11 @@ use zeroize::Zeroizing;
 enum Target {
     X25519(age::x25519::Recipient),
     Ssh(age::ssh::Recipient),
+    Plugin(PluginRecipient),
 }
 
-/// Whom a file can be sealed to: an age X25519 key (`age1...`) or an OpenSSH `ssh-ed25519` key.
+/// Whom a file can be sealed to: an age X25519 key (`age1...`), an OpenSSH `ssh-ed25519` or
+/// `ssh-rsa` key, or a plugin's (`age1NAME1...`).
 #[derive(Clone)]
 pub struct Recipient {
     text: String,
@@ -28,6 +31,18 @@ impl Recipient {
         match &self.target {
             Target::X25519(r) => r,
             Target::Ssh(r) => r,
+            Target::Plugin(r) => r,
+        }
+    }
+
+    /// Whether it can be sealed to on this machine: a plugin's tool must be there.
+    ///
+    /// # Errors
+    /// `Refused`, naming the tool that is missing.
+    pub fn require_tool(&self) -> Result<()> {
+        match &self.target {
+            Target::Plugin(r) => r.require_tool(),
+            Target::X25519(_) | Target::Ssh(_) => Ok(()),
         }
     }
 }
@@ -37,22 +52,26 @@ impl FromStr for Recipient {
     fn from_str(text: &str) -> Result<Recipient> {
         let bad = |why: &str| {
             Error::new(Kind::Invalid, "read", "recipient", why)
-                .next("give an `age1...` recipient or an OpenSSH `ssh-ed25519` line")
+                .next("give an `age1...` recipient, or an OpenSSH `ssh-ed25519` or `ssh-rsa` line")
         };
         let text = text.trim();
         if text.starts_with("age1") {
-            let target: age::x25519::Recipient = text
-                .parse()
-                .map_err(|_| bad("not an X25519 age recipient"))?;
-            return Ok(target.into());
+            if let Ok(target) = text.parse::<age::x25519::Recipient>() {
+                return Ok(target.into());
+            }
+            let target = PluginRecipient::parse(text).ok_or_else(|| bad("not an age recipient"))?;
+            return Ok(Recipient {
+                text: target.to_string(),
+                target: Target::Plugin(target),
+            });
         }
-        if !text.starts_with("ssh-ed25519 ") {
+        if !text.starts_with("ssh-ed25519 ") && !text.starts_with("ssh-rsa ") {
             return Err(bad("of a kind that this program does not seal to"));
         }
-        match text.parse() {
-            Ok(target @ age::ssh::Recipient::SshEd25519(..)) => Ok(target.into()),
-            _ => Err(bad("not an ssh-ed25519 key")),
-        }
+        let target: std::result::Result<age::ssh::Recipient, _> = text.parse();
+        target
+            .map(Recipient::from)
+            .map_err(|_| bad("not an ssh-ed25519 or ssh-rsa key"))
     }
 }
 
@@ -165,6 +184,7 @@ fn identity_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 enum OwnerKey {
     X25519(age::x25519::Identity),
     Ssh(Box<age::ssh::Identity>),
+    Plugin(PluginIdentity),
 }
 
 impl OwnerKey {
@@ -172,6 +192,7 @@ impl OwnerKey {
         match self {
             OwnerKey::X25519(k) => k,
             OwnerKey::Ssh(k) => &**k,
+            OwnerKey::Plugin(k) => k,
         }
     }
 }
@@ -191,12 +212,12 @@ impl OpenIdentity {
         (OpenIdentity(vec![OwnerKey::X25519(key)]), file)
     }
 
-    /// Reads an age identity file (`AGE-SECRET-KEY-1...` lines) or an unencrypted OpenSSH
-    /// Ed25519 private key.
+    /// Reads an age identity file (`AGE-SECRET-KEY-1...` and `AGE-PLUGIN-...` lines) or an
+    /// unencrypted OpenSSH private key, Ed25519 or RSA.
     ///
     /// # Errors
     /// `Invalid` where it is neither, with the line; `Refused` for a key under a passphrase and
-    /// for plugin identities, which only the `age` tool opens so far.
+    /// for a plugin whose tool is not here.
     pub fn parse(text: &str) -> Result<OpenIdentity> {
         let bad = |why: String| Error::new(Kind::Invalid, "read", "open identity", why);
         let refuse = |why: &str, next: &str| {
@@ -221,10 +242,8 @@ impl OpenIdentity {
         let mut keys = Vec::new();
         for (n, line) in identity_lines(text) {
             if line.starts_with("AGE-PLUGIN-") {
-                return Err(refuse(
-                    "it is a plugin identity",
-                    "open `epoch-N.age` with the `age` tool and that plugin, as RECOVER.txt shows",
-                ));
+                keys.push(OwnerKey::Plugin(PluginIdentity::parse(line)?));
+                continue;
             }
             let key = line
                 .parse()
@@ -237,13 +256,19 @@ impl OpenIdentity {
         Ok(OpenIdentity(keys))
     }
 
-    /// The public halves, to seal to.
+    /// Whether a plugin opens for it: its public half is not told by the identity.
+    pub fn has_plugin(&self) -> bool {
+        self.0.iter().any(|k| matches!(k, OwnerKey::Plugin(_)))
+    }
+
+    /// The public halves, to seal to; a plugin's is not among them.
     pub fn recipients(&self) -> Vec<Recipient> {
         let one = |key: &OwnerKey| match key {
             OwnerKey::X25519(k) => Some(k.to_public().into()),
             OwnerKey::Ssh(k) => age::ssh::Recipient::try_from((**k).clone())
                 .ok()
                 .map(Recipient::from),
+            OwnerKey::Plugin(_) => None,
         };
         self.0.iter().filter_map(one).collect()
     }

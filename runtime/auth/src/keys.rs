@@ -189,6 +189,18 @@ impl SigningKey {
         Ok(key)
     }
 
+    /// Reads a key from a file: what [`SigningKey::encode`] wrote, or an OpenSSH Ed25519 private
+    /// key without a passphrase.
+    ///
+    /// # Errors
+    /// `Invalid` where it is neither; `Refused` for an OpenSSH key under a passphrase.
+    pub fn from_file(bytes: &[u8]) -> Result<SigningKey> {
+        if bytes.starts_with(crate::openssh::BEGIN) {
+            return crate::openssh::private_key(bytes);
+        }
+        SigningKey::decode(bytes)
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }

@@ -131,7 +131,7 @@ fn a_root_set_is_replaced_along_the_chain_and_the_old_one_then_counts_for_nothin
     let mut second = next_dam(&dam().encode());
     second.roots = roots(&[7, 8], 1);
     let bytes = second.encode();
-    // The old set must sign; the new one may sign beside it.
+    // Both sets must sign.
     let second = Dam::verify(&bytes, &sign_dam(&bytes, &[1, 2, 7]), Some(&first)).unwrap();
     assert_eq!(second.signers().len(), 3);
 

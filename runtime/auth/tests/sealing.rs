@@ -94,6 +94,9 @@ fn an_owner_key_that_cannot_be_used_here_says_what_to_do() {
     let e = OpenIdentity::parse(SSH_LOCKED).unwrap_err();
     assert!(e.why().contains("under a passphrase"), "{e}");
     let e = OpenIdentity::parse("AGE-PLUGIN-YUBIKEY-1QQQQ").unwrap_err();
+    assert_eq!(e.kind(), Kind::Invalid, "{e}");
+    let e = OpenIdentity::parse(NOWHERE_IDENTITY).unwrap_err();
+    assert!(e.to_string().contains("age-plugin-nowhere"), "{e}");
     assert!(e.what_next().contains("RECOVER.txt"), "{e}");
     for text in [
         "",
@@ -105,6 +108,52 @@ fn an_owner_key_that_cannot_be_used_here_says_what_to_do() {
         let e = OpenIdentity::parse(text).unwrap_err();
         assert_eq!(e.kind(), Kind::Invalid, "{text}: {e}");
     }
+}
+
+/// A recipient and an identity of a plugin that exists nowhere.
+const NOWHERE: &str = "age1nowhere1dehhw6r9wfjjzxk944l";
+const NOWHERE_IDENTITY: &str = "AGE-PLUGIN-NOWHERE-1DEHHW6R9WFJJZZAMZSX";
+
+#[test]
+fn a_plugin_is_named_in_a_dam_anywhere_and_sealed_to_only_where_its_tool_is() {
+    let recipient: Recipient = NOWHERE.parse().unwrap();
+    assert_eq!(recipient.to_string(), NOWHERE);
+    let e = NewEpoch::create(1, &[recipient], &entropy()).err().unwrap();
+    assert_eq!(e.kind(), Kind::Refused, "{e}");
+    assert!(e.to_string().contains("age-plugin-nowhere"), "{e}");
+}
+
+#[test]
+fn an_rsa_key_of_openssh_can_own_a_domain() {
+    let dir = std::env::temp_dir().join(format!("asl-auth-rsa-{}", std::process::id()));
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "", "-f"])
+        .arg(&dir)
+        .status()
+        .expect("this test needs ssh-keygen (Debian: openssh-client)");
+    assert!(made.success());
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    let (secret, public) = (read(&dir), read(&dir.with_extension("pub")));
+    std::fs::remove_file(&dir).unwrap();
+    std::fs::remove_file(dir.with_extension("pub")).unwrap();
+    let recipient: Recipient = public.parse().unwrap();
+    assert_eq!(recipient.to_string(), public.trim());
+    let owner = OpenIdentity::parse(&secret).unwrap();
+    let epoch = NewEpoch::create(1, &[recipient], &entropy()).unwrap();
+    assert!(open_epoch(&epoch.epoch_age, &owner).is_ok());
+}
+
+#[test]
+fn an_epoch_wrapped_anew_opens_for_the_new_owner_and_not_for_the_one_left_out() {
+    let (old, _) = OpenIdentity::generate();
+    let (new, _) = OpenIdentity::generate();
+    let epoch = NewEpoch::create(1, &old.recipients(), &entropy()).unwrap();
+    let again = epoch::rewrap(1, &epoch.epoch_age, &old, &new.recipients()).unwrap();
+    let data = open_epoch(&again, &new).unwrap();
+    assert_eq!(data.recipient(), epoch.data_recipient);
+    assert!(open_epoch(&again, &old).is_err());
+    assert!(epoch::rewrap(1, &epoch.epoch_age, &new, &new.recipients()).is_err());
+    assert!(epoch::rewrap(1, &epoch.epoch_age, &old, &[]).is_err());
 }
 
 #[test]

@@ -21,4 +21,4 @@ pub use id::{
     SnapshotId, TrustValue, TypeTag,
 };
 pub use time::{Entropy, HostClock, Timestamp};
-pub use words::words;
+pub use words::{word, word_number, words, WORDS};

@@ -16,6 +16,23 @@ pub fn words(id: &[u8; 32]) -> String {
     said.join(" ")
 }
 
+/// Words of the list: each stands for 11 bits.
+pub const WORDS: u16 = 2048;
+
+/// The word with this number, from 0; `None` from [`WORDS`] on.
+pub fn word(number: u16) -> Option<&'static str> {
+    let list = bip39::Language::English.word_list();
+    list.get(usize::from(number)).copied()
+}
+
+/// The number of a word, from 0, in any case of letters; `None` where the list has it not.
+pub fn word_number(word: &str) -> Option<u16> {
+    let word = word.to_ascii_lowercase();
+    let list = bip39::Language::English.word_list();
+    let at = list.binary_search(&word.as_str()).ok()?;
+    u16::try_from(at).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +44,18 @@ mod tests {
         let mut one = [0u8; 32];
         one[1] = 0b0010_0000;
         assert!(words(&one).starts_with("ability abandon"));
+    }
+
+    #[test]
+    fn every_word_has_its_number_and_no_other_text_has_one() {
+        for number in 0..WORDS {
+            assert_eq!(word_number(word(number).unwrap()), Some(number));
+        }
+        assert_eq!(word(WORDS), None);
+        assert_eq!(word_number("ZOO"), Some(2047));
+        for text in ["", "zo", "zoos", "\u{17f}"] {
+            assert_eq!(word_number(text), None);
+        }
     }
 
     #[test]

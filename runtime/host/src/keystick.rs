@@ -5,6 +5,7 @@ mod hosts;
 
 pub use hosts::HostPin;
 
+use asl_auth::MAX_EPOCHS;
 use asl_backend::files;
 use asl_core::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ const DIRECTORY: &str = "asl-keys";
 /// No file on a stick is longer; the binary that lies beside them is not read.
 const LONGEST: u64 = 64 << 10;
 
-/// Epochs looked for at most.
-const EPOCHS: u32 = 1000;
+/// DAMs and revocations looked for at most.
+const DOCUMENTS: u64 = 1000;
 
 /// File names that several commands need.
 pub mod name {
@@ -41,6 +42,8 @@ pub mod name {
     pub const HOSTS: &str = "hosts.toml";
     /// What an appliance does by itself.
     pub const PROFILE: &str = "profile.toml";
+    /// The directory of revocations.
+    pub const REVOCATIONS: &str = "revocations";
     /// How to open everything with other people's tools.
     pub const RECOVER: &str = "RECOVER.txt";
     /// The owner's age identity: at home only, never bundled.
@@ -100,6 +103,32 @@ impl KeyStick {
                     "mount the stick labelled ASL-KEYS, or make keys with `asl-host key generate`",
                 )
             })
+    }
+
+    /// Opens a directory with documents, whether or not keys lie there: what the holder of a root
+    /// key is given, or a host.
+    ///
+    /// # Errors
+    /// `NotFound` where neither the directory nor its `asl-keys/` holds a DAM.
+    pub fn documents(at: &Path) -> Result<Self> {
+        [at.join(DIRECTORY), at.to_path_buf()]
+            .into_iter()
+            .find(|dir| dir.join(name::DAM).is_file())
+            .map(|dir| KeyStick { dir })
+            .ok_or_else(|| {
+                let why = "there is no dam.cbor";
+                Error::new(Kind::NotFound, "find documents in", at.display(), why)
+                    .next("name a key directory, a mounted key stick, or a directory with dam.cbor")
+            })
+    }
+
+    /// Makes a directory below, if it is not there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn make_dir(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        std::fs::create_dir_all(&path).map_err(|e| Error::new(Kind::Io, "make", path.display(), e))
     }
 
     /// Begins a stick: makes `asl-keys/` and `asl-keys/roots/` on the mounted medium.
@@ -214,7 +243,7 @@ impl KeyStick {
     /// As [`KeyStick::read`].
     pub fn epochs(&self) -> Result<Vec<EpochFiles>> {
         let mut found = Vec::new();
-        for number in 1..=EPOCHS {
+        for number in 1..=MAX_EPOCHS {
             let Some(identity) = self.read_optional(&format!("epoch-{number}.age"))? else {
                 break;
             };
@@ -226,5 +255,36 @@ impl KeyStick {
             });
         }
         Ok(found)
+    }
+
+    /// The DAMs before the one in force that are kept here, in order.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`].
+    pub fn earlier_dams(&self) -> Result<Vec<Signed>> {
+        (1..=DOCUMENTS)
+            .filter_map(|number| self.signed(&format!("dam-{number}")).transpose())
+            .collect()
+    }
+
+    /// The revocations that are kept here, with their names, in order.
+    ///
+    /// # Errors
+    /// As [`KeyStick::read`].
+    pub fn revocations(&self) -> Result<Vec<(String, Signed)>> {
+        (1..=DOCUMENTS)
+            .map(|number| format!("{}/revocation-{number}", name::REVOCATIONS))
+            .filter_map(|name| {
+                let signed = self.signed(&name).transpose()?;
+                Some(signed.map(|signed| (name, signed)))
+            })
+            .collect()
+    }
+
+    /// A document and its signatures; `None` where either is missing.
+    fn signed(&self, name: &str) -> Result<Option<Signed>> {
+        let bytes = self.read_optional(&format!("{name}.cbor"))?;
+        let sig = self.read_optional(&format!("{name}.sig"))?;
+        Ok(bytes.zip(sig).map(|(bytes, sig)| Signed { bytes, sig }))
     }
 }

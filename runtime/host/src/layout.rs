@@ -22,10 +22,11 @@ pub const ROOT_DIRS: [&str; 9] = [
 ];
 
 /// Directories of a domain (seeds 002 and 003), parents first; the store adds its own below them.
-pub const DOMAIN_DIRS: [&str; 21] = [
+pub const DOMAIN_DIRS: [&str; 22] = [
     "admission",
     "auth",
     "auth/operators",
+    "auth/dams",
     "auth/delegations",
     "auth/revocations",
     "store",
@@ -145,6 +146,10 @@ pub mod domain {
     pub const HOST_LOG: &str = "log/host.log";
     /// The domain's history.
     pub const CONTENT_LOG: &str = "log/append.log";
+    /// DAMs that came after the founding one, but for those of admissions.
+    pub const DAMS: &str = "auth/dams";
+    /// What is revoked.
+    pub const REVOCATIONS: &str = "auth/revocations";
     /// The active lease's file name.
     pub const ACTIVE_LEASE: &str = "leases/active";
 

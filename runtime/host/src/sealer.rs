@@ -55,6 +55,17 @@ impl AgeSealer {
             .as_ref()
             .ok_or_else(|| refuse("the DAM names no encryption"))?;
         let index = credential.index_identity.recipient();
+        if credential.epoch < named.epoch {
+            let why = format!(
+                "it is of epoch {}, which is over: epoch {} is in force",
+                credential.epoch, named.epoch
+            );
+            return Err(
+                Error::new(Kind::Refused, "use", "the seal credential", why).next(
+                    "use the key stick of the new epoch; what was sealed before stays readable",
+                ),
+            );
+        }
         if credential.epoch != named.epoch
             || credential.data_recipient.to_string() != named.data_recipient
             || index.to_string() != named.index_recipient

@@ -1,7 +1,7 @@
 //! Where a snapshot's signature stands: whose word it is, and how far that was checked.
 
 use crate::domain::Domain;
-use asl_auth::{cose, Delegation, Verb};
+use asl_auth::{cose, Delegation, RevocationTarget, Verb, VerifiedDam};
 use asl_backend::files;
 use asl_core::{Digest, Error, KeyId, Kind, Result};
 use asl_store::Manifest;
@@ -16,13 +16,22 @@ const LONGEST: u64 = 64 << 10;
 pub enum Standing {
     /// Nobody signed it.
     Unsigned,
-    /// A device key signed it, which an operator of the DAM in force delegated.
+    /// A device key signed it, which an operator of a DAM of this domain delegated.
     Signed {
         /// The device key.
         device: KeyId,
+        /// The number of that DAM.
+        dam: u64,
     },
-    /// A device key signed it, under a DAM that is not in force now and was not looked at.
-    OfEarlierDam {
+    /// It was signed, and revoked since: it, or the device key.
+    Revoked {
+        /// What was revoked.
+        target: RevocationTarget,
+        /// Why.
+        reason: String,
+    },
+    /// A device key signed it, under a DAM that is not known here.
+    OfUnknownDam {
         /// The device key.
         device: KeyId,
         /// The DAM.
@@ -36,13 +45,16 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Standing::Unsigned => write!(f, "unsigned, awaiting countersignature"),
-            Standing::Signed { device } => write!(
+            Standing::Signed { device, dam } => write!(
                 f,
-                "signed by device key {device}, delegated by an operator of the DAM in force"
+                "signed by device key {device}, delegated by an operator of DAM number {dam}"
             ),
-            Standing::OfEarlierDam { device, dam } => write!(
+            Standing::Revoked { target, reason } => {
+                write!(f, "REVOKED with {}: {reason}", target.kind())
+            }
+            Standing::OfUnknownDam { device, dam } => write!(
                 f,
-                "signed by device key {device} under DAM {dam}, which is not the one in force; \
+                "signed by device key {device} under DAM {dam}, which is not known here; \
                  its delegation is not checked"
             ),
             Standing::Refused(e) => write!(f, "DOES NOT HOLD: {}", e.why()),
@@ -55,6 +67,9 @@ impl fmt::Display for Standing {
 /// # Errors
 /// `Io`. What does not hold is no error but a standing.
 pub fn standing(domain: &Domain, manifest: &Manifest) -> Result<Standing> {
+    if let Some(revoked) = revoked(domain.dam(), RevocationTarget::Snapshot(manifest.digest())) {
+        return Ok(revoked);
+    }
     let name = format!("snapshots/{}/manifest.sig", manifest.id);
     let sig = match files::read_limited(&domain.dir().join(name), LONGEST) {
         Err(e) if e.kind() == Kind::NotFound => return Ok(Standing::Unsigned),
@@ -83,16 +98,26 @@ fn check(domain: &Domain, manifest: &Manifest, sig: &[u8]) -> Result<Standing> {
         &[delegation.device],
     )?;
     let device = delegation.device.id();
-    match domain.dam() {
-        Some(dam) if dam.digest() == delegation.dam => {
-            Delegation::verify(&bytes, &delegation_sig, dam)?;
-            Ok(Standing::Signed { device })
-        }
-        _ => Ok(Standing::OfEarlierDam {
+    let Some(dam) = domain.dam_named(&delegation.dam) else {
+        return Ok(Standing::OfUnknownDam {
             device,
             dam: delegation.dam,
-        }),
-    }
+        });
+    };
+    Delegation::verify(&bytes, &delegation_sig, &dam)?;
+    let signed = Standing::Signed {
+        device,
+        dam: dam.dam().sequence,
+    };
+    Ok(revoked(Some(&dam), RevocationTarget::Device(device)).unwrap_or(signed))
+}
+
+fn revoked(dam: Option<&VerifiedDam>, target: RevocationTarget) -> Option<Standing> {
+    let revocation = dam?.revoked().of(&target)?;
+    Some(Standing::Revoked {
+        target,
+        reason: revocation.reason.clone(),
+    })
 }
 
 /// The delegation with this digest, and its signature.

@@ -60,6 +60,8 @@ pub struct Order {
     pub requests: Vec<RequestTerms>,
     /// A document to be signed as "proven".
     pub proven: Option<Vec<u8>>,
+    /// A revocation to be signed.
+    pub revocation: Option<Vec<u8>>,
 }
 
 /// What comes out of the child.
@@ -72,6 +74,8 @@ pub struct Unlocked {
     pub requests: Vec<Signed>,
     /// The signature over the "proven" document.
     pub proven_sig: Option<Vec<u8>>,
+    /// The signature over the revocation.
+    pub revocation_sig: Option<Vec<u8>>,
 }
 
 /// Runs the child and takes its results into locked memory.
@@ -153,8 +157,10 @@ fn carry_out(order: &Order) -> Result<Zeroizing<Vec<u8>>> {
     let stick = KeyStick::open(&order.stick)?;
     let (sealed, operator) = (stick.read(name::SEAL)?, stick.read(name::OPERATOR)?);
     let (credential, passphrase) = open_with_passphrase(order, &sealed)?;
-    let needs_operator =
-        order.device.is_some() || !order.requests.is_empty() || order.proven.is_some();
+    let needs_operator = order.device.is_some()
+        || !order.requests.is_empty()
+        || order.proven.is_some()
+        || order.revocation.is_some();
     let mut map = MapBuilder::document(RESULT).put(1, Value::Bytes(credential.to_vec()));
     if needs_operator {
         let key = SigningKey::decode(&secrets::passphrase_unlock(
@@ -182,6 +188,10 @@ fn sign_all(
         |doc: Vec<u8>, sig: Vec<u8>| Value::Array(vec![Value::Bytes(doc), Value::Bytes(sig)]);
     if let Some(proven) = &order.proven {
         return Ok(map.put(4, cose::sign(document::Proven::KIND, proven, &[key])?));
+    }
+    if let Some(revocation) = &order.revocation {
+        let kind = document::Revocation::KIND;
+        return Ok(map.put(5, cose::sign(kind, revocation, &[key])?));
     }
     let dam = Digest::of(&stick.read(name::DAM)?);
     if let Some(device) = &order.device {
@@ -261,6 +271,7 @@ impl Order {
             )
             .list(4, self.requests.iter().map(request))
             .opt(5, self.proven.clone())
+            .opt(6, self.revocation.clone())
             .encode()
     }
 
@@ -284,6 +295,7 @@ impl Order {
         };
         let requests = f.list(4)?.into_iter().map(request).collect::<Result<_>>()?;
         let proven = f.opt(5, Fields::bytes)?;
+        let revocation = f.opt(6, Fields::bytes)?;
         f.finish()?;
         Ok(Order {
             stick,
@@ -291,6 +303,7 @@ impl Order {
             device,
             requests,
             proven,
+            revocation,
         })
     }
 }
@@ -330,6 +343,7 @@ impl Unlocked {
                 .map(signed)
                 .collect::<Result<_>>()?,
             proven_sig: f.opt(4, Fields::bytes)?,
+            revocation_sig: f.opt(5, Fields::bytes)?,
         };
         f.finish()?;
         Ok(unlocked)

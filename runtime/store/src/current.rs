@@ -215,8 +215,13 @@ impl Current {
             _ if first => return bad("it does not begin with GENESIS"),
             Record::Epoch(e) => {
                 let newest = self.epochs.last_key_value().map_or(0, |(n, _)| *n);
-                if e.number == 0 || (e.number != newest && e.number != newest.saturating_add(1)) {
+                if e.number == 0 || e.number > newest.saturating_add(1) {
                     return bad("an epoch out of turn");
+                }
+                // Its files are wrapped anew for other owners; it stays the epoch it was.
+                let known = self.epochs.get(&e.number);
+                if known.is_some_and(|known| known.recipient != e.recipient) {
+                    return bad("an epoch that changes for whom it was sealed");
                 }
                 self.epochs.insert(e.number, e);
             }

@@ -212,6 +212,7 @@ impl Decision {
     }
 }
 
-fn printable(b: u8) -> bool {
+/// Whether a byte may be shown on any terminal.
+pub(super) fn printable(b: u8) -> bool {
     (b' '..=b'~').contains(&b)
 }

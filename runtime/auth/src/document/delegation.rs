@@ -1,6 +1,6 @@
 //! The delegation by which an operator lends a session's device key a few verbs.
 
-use super::{bad, public_key, time, VerifiedDam};
+use super::{bad, public_key, time, OperatorVerb, VerifiedDam};
 use crate::keys::PublicKey;
 use asl_core::canon::Limits;
 use asl_core::{Digest, Error, Fields, Kind, MapBuilder, Result, Timestamp, Value};
@@ -127,7 +127,7 @@ impl Delegation {
             let why = "it names another DAM";
             return Err(Error::new(Kind::Refused, "verify", "delegation", why));
         }
-        dam.verify_operator(Self::KIND, bytes, signature)?;
+        dam.verify_operator(OperatorVerb::Delegate, Self::KIND, bytes, signature)?;
         Ok(delegation)
     }
 

@@ -153,6 +153,11 @@ impl Genesis {
         Genesis::hash_of(&self.encode())
     }
 
+    /// Whether these are the first root keys.
+    pub fn names(&self, roots: &RootSet) -> bool {
+        roots.digest() == self.root_set && roots.threshold() == self.threshold
+    }
+
     /// The name of the domain's directory.
     pub fn domain_id(&self) -> DomainId {
         DomainId::new(self.label.clone(), &self.hash())

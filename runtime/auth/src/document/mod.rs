@@ -11,13 +11,18 @@ mod delegation;
 mod genesis;
 mod proven;
 mod request;
+mod revocation;
 
-pub use dam::{Dam, DamPolicy, DomainEncryption, VerifiedDam};
+pub use dam::{
+    Dam, DamPolicy, DomainEncryption, EarlierEpoch, Lineage, OperatorVerb, Role, VerifiedDam,
+    MAX_EPOCHS,
+};
 pub use decision::{AdmissionResult, Decision, LeaseTerms, Reclaim};
 pub use delegation::{Delegation, Verb, MAX_DELEGATION};
 pub use genesis::{Genesis, RootSet, StoreParams};
 pub use proven::Proven;
 pub use request::AdmissionRequest;
+pub use revocation::{Revocation, RevocationTarget, Revoked};
 
 use crate::keys::PublicKey;
 use asl_core::{Error, Fields, Kind, Result, Timestamp};

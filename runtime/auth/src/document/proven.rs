@@ -1,6 +1,6 @@
 //! The proof that an owner's real key opened what a bundle's recipients seal.
 
-use super::{bad, time, VerifiedDam, MAX_KEYS};
+use super::{bad, time, OperatorVerb, VerifiedDam, MAX_KEYS};
 use asl_core::canon::Limits;
 use asl_core::{Error, Fields, Kind, MapBuilder, Result, Timestamp};
 
@@ -65,7 +65,7 @@ impl Proven {
                     .next("run `asl-host key check` with the owner's key"),
             );
         }
-        dam.verify_operator(Self::KIND, bytes, signature)?;
+        dam.verify_operator(OperatorVerb::Prove, Self::KIND, bytes, signature)?;
         Ok(proven)
     }
 }

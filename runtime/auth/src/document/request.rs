@@ -1,6 +1,6 @@
 //! The request for admission, small enough for one QR code.
 
-use super::{bad, time, VerifiedDam};
+use super::{bad, time, OperatorVerb, VerifiedDam};
 use asl_core::canon::Limits;
 use asl_core::{Digest, Error, Fields, KeyId, Kind, MapBuilder, Result, Timestamp, Value};
 
@@ -101,7 +101,7 @@ impl AdmissionRequest {
         if request.host != host {
             return refuse("it asks another host");
         }
-        dam.verify_operator(Self::KIND, bytes, signature)?;
+        dam.verify_operator(OperatorVerb::AdmitRequest, Self::KIND, bytes, signature)?;
         Ok(request)
     }
 }

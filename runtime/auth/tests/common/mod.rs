@@ -78,14 +78,18 @@ pub fn dam_of(genesis: &Genesis) -> Dam {
             owner_recipients: vec![OWNER.into()],
             epoch_file: Digest::of(b"epoch"),
             keys_file: Digest::of(b"keys"),
+            earlier: vec![],
         }),
         policy: DamPolicy {
             encrypted,
             outcomes: vec![AdmissionResult::Accepted, AdmissionResult::AcceptedLimited],
+            peers: vec![],
         },
         time: Timestamp::claimed(NOW),
         not_before: None,
         not_after: None,
+        lineage: None,
+        roles: vec![],
     }
 }
 

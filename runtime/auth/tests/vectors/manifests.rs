@@ -23,6 +23,7 @@ pub fn chain() -> Vec<Vector> {
         case(
             "gap in the chain",
             "the chain is broken: number 3 follows number 1",
+            // It names the DAM in force, and yet two numbers lie between.
             || following(|d| d.sequence = 3).rejected(),
         ),
         case(
@@ -69,7 +70,7 @@ pub fn chain() -> Vec<Vector> {
         ),
         case(
             "next DAM signed by its own new roots only",
-            "signed by 0 of the root keys",
+            "signed by 0 of the old root keys",
             || {
                 let mut c = following(|d| d.roots = roots(&[7, 8, 9], 2));
                 c.dam_sig = sign_dam(&c.dam, &[7, 8, 9]);
@@ -170,7 +171,7 @@ pub fn forms() -> Vec<Vector> {
             "kind that this program does not seal to",
             || {
                 let mut d = dam();
-                d.encryption.as_mut().unwrap().owner_recipients = vec!["ssh-rsa AAAA".into()];
+                d.encryption.as_mut().unwrap().owner_recipients = vec!["ssh-dss AAAA".into()];
                 Case::with_dam(&d).rejected()
             },
         ),

@@ -1,15 +1,16 @@
 //! A domain is made whole or not at all.
 
+use super::succession::{missing_epochs, write_keys};
 use super::Domain;
 use crate::capability::Place;
 use crate::hostlog::{HostLog, HostRecord};
 use crate::keystick::{EpochFiles, Signed};
 use crate::layout::{domain as place, DOMAIN_DIRS, DOMAIN_DIRS_BESIDE};
 use crate::root::{Context, HostRoot};
-use asl_auth::{Dam, Genesis, PublicKey, VerifiedDam};
+use asl_auth::{Dam, Genesis, VerifiedDam};
 use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, Kind, Result};
-use asl_store::{Epoch, Mode, Record, Store, StoreOptions};
+use asl_store::{Mode, Store, StoreOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,18 +85,18 @@ fn check_epochs(dam: Option<&VerifiedDam>, epochs: &[EpochFiles]) -> Result<()> 
     let Some(encryption) = dam.and_then(|d| d.dam().encryption.as_ref()) else {
         return Ok(());
     };
-    let named = epochs.iter().find(|e| e.number == encryption.epoch);
-    let fits = named.is_some_and(|e| {
-        Digest::of(&e.identity) == encryption.epoch_file
-            && Digest::of(&e.keys) == encryption.keys_file
-    });
-    if fits {
+    let fits = |number: &u32| {
+        let given = epochs.iter().find(|e| e.number == *number);
+        given.map(|e| (Digest::of(&e.identity), Digest::of(&e.keys)))
+            == encryption.files_of(*number)
+    };
+    let Some(number) = (1..=encryption.epoch).find(|n| !fits(n)) else {
         return Ok(());
-    }
+    };
     Err(Error::new(
         Kind::Refused,
         "use",
-        format!("the files of epoch {}", encryption.epoch),
+        format!("the files of epoch {number}"),
         "they are missing, or not the ones the DAM names",
     )
     .next("bundle the key stick again with `asl-host key bundle`"))
@@ -114,21 +115,7 @@ fn fill(
     if let (Some(signed), Some(dam)) = (founding.dam, dam) {
         files::write_new(&dir.join("admission/dam.cbor"), &signed.bytes, 0o400)?;
         files::write_new(&dir.join("admission/dam.sig"), &signed.sig, 0o400)?;
-        files::write_new(
-            &dir.join("auth/root.pub"),
-            lines(dam.dam().roots.keys()).as_bytes(),
-            0o400,
-        )?;
-        for operator in &dam.dam().operators {
-            let name = dir
-                .join("auth/operators")
-                .join(format!("{}.pub", operator.id()));
-            files::write_new(
-                &name,
-                lines(std::slice::from_ref(operator)).as_bytes(),
-                0o400,
-            )?;
-        }
+        write_keys(dir, dam)?;
     }
     // The wrapped keys are on the medium before the first block that needs them.
     for epoch in founding.epochs {
@@ -152,27 +139,10 @@ fn fill(
                 Mode::Write,
                 StoreOptions::new(context.nonce()?),
             )?;
-            store.append(vec![Record::Epoch(Epoch {
-                number: encryption.epoch,
-                recipient: encryption.data_recipient.clone(),
-                files: vec![
-                    (
-                        format!("epoch-{}.age", encryption.epoch),
-                        encryption.epoch_file,
-                    ),
-                    (
-                        format!("epoch-{}.keys.age", encryption.epoch),
-                        encryption.keys_file,
-                    ),
-                ],
-            })])?;
+            store.append(missing_epochs(&store.current(), encryption))?;
         }
     }
     HostLog::new(backend, log_head)?.begin(context.nonce()?, &HostRecord::Role(founding.place))
-}
-
-fn lines(keys: &[PublicKey]) -> String {
-    keys.iter().map(|k| k.to_openssh("") + "\n").collect()
 }
 
 fn refuse_second(root: &HostRoot, id: &DomainId, hash: &DomainHash) -> Error {

@@ -3,7 +3,9 @@
 //! Crash rule: a domain is built beside `domains/` under a hidden name, synced, and renamed; a
 //! directory with a domain's name is a whole domain. What it may do is what its host log says.
 
+mod chain;
 mod create;
+mod succession;
 mod view;
 
 pub use create::Founding;
@@ -14,11 +16,12 @@ use crate::keystick::EpochFiles;
 use crate::layout::domain as place;
 use crate::leases::Leases;
 use crate::root::{Context, HostRoot};
-use asl_auth::{Conduct, Dam, DomainState, Genesis, VerifiedDam};
+use asl_auth::{Conduct, DomainState, Genesis, VerifiedDam};
 use asl_backend::disk::Entry;
 use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, KeyId, Kind, Result, Timestamp};
 use asl_store::{Current, Mode, Store, StoreOptions};
+use chain::Chain;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,11 +34,13 @@ pub struct Domain {
     dir: PathBuf,
     genesis_bytes: Vec<u8>,
     genesis: Genesis,
-    dam: Option<VerifiedDam>,
+    chain: Chain,
     backend: Arc<PosixBackend>,
     log: HostLog,
     view: View,
     damage: Option<Error>,
+    /// Why not all that is revoked may be known.
+    spoilt: Option<Error>,
 }
 
 impl Domain {
@@ -62,8 +67,12 @@ impl Domain {
             }
             Err(e) => return Err(e),
         };
-        let dam = verify_dams(&dir, damage.is_none().then_some(&view.admissions))?;
-        let genesis_bytes = match &dam {
+        let mut chain = Chain::read(&dir, damage.is_none().then_some(&view.admissions))?;
+        let spoilt = match chain.read_revoked(&dir) {
+            Err(e) if e.kind() == Kind::Damage => Some(e),
+            read => read.map(|()| None)?,
+        };
+        let genesis_bytes = match chain.in_force() {
             Some(dam) => dam.dam().genesis.clone(),
             None => read_current(&backend)?.genesis.clone(),
         };
@@ -83,11 +92,12 @@ impl Domain {
             dir,
             genesis_bytes,
             genesis,
-            dam,
+            chain,
             backend,
             log,
             view,
             damage,
+            spoilt,
         })
     }
 
@@ -116,9 +126,14 @@ impl Domain {
         &self.genesis_bytes
     }
 
-    /// The DAM in force, verified; a plain local domain may have none.
+    /// The DAM in force, verified, with all that is revoked; a plain local domain may have none.
     pub fn dam(&self) -> Option<&VerifiedDam> {
-        self.dam.as_ref()
+        self.chain.in_force()
+    }
+
+    /// A DAM of the domain's chain by its digest, with all that is revoked by now.
+    pub fn dam_named(&self, digest: &Digest) -> Option<VerifiedDam> {
+        self.chain.judged(digest)
     }
 
     /// The DAM, for what needs one (invariant 4).
@@ -126,7 +141,7 @@ impl Domain {
     /// # Errors
     /// `Refused` where there is none.
     pub fn require_dam(&self) -> Result<&VerifiedDam> {
-        self.dam.as_ref().ok_or_else(|| {
+        self.dam().ok_or_else(|| {
             Error::new(
                 Kind::Refused,
                 "use",
@@ -216,6 +231,12 @@ impl Domain {
     /// # Errors
     /// `Damage`; `Invalid` where a later version wrote the record.
     pub fn require_sound(&self) -> Result<()> {
+        self.require_record()?;
+        self.spoilt.clone().map_or(Ok(()), Err)
+    }
+
+    /// The same but for revocations, which are mended by bringing them again.
+    fn require_record(&self) -> Result<()> {
         match &self.damage {
             Some(e) => Err(Error::new(e.kind(), "trust", place::HOST_LOG, e.why()).next(
                 "reading and restoring still work; seal into a new root, or restore log/host.log from a copy",
@@ -239,7 +260,7 @@ impl Domain {
     /// # Errors
     /// `Io`, or `Damage` where one is missing.
     pub fn epochs(&self) -> Result<Vec<EpochFiles>> {
-        let Some(encryption) = self.dam.as_ref().and_then(|d| d.dam().encryption.as_ref()) else {
+        let Some(encryption) = self.dam().and_then(|d| d.dam().encryption.as_ref()) else {
             return Ok(Vec::new());
         };
         let read = |name: String| {
@@ -266,7 +287,7 @@ impl Domain {
     /// # Errors
     /// `Io`; `Concurrent` where another process wrote meanwhile.
     pub fn record(&mut self, context: &Context, records: &[HostRecord]) -> Result<()> {
-        self.require_sound()?;
+        self.require_record()?;
         self.settle_name()?;
         self.log.append(context.nonce()?, records)?;
         records.iter().cloned().for_each(|r| self.view.take(r));
@@ -318,33 +339,6 @@ impl Domain {
     pub fn current(&self) -> Result<Arc<Current>> {
         read_current(&self.backend)
     }
-}
-
-/// The DAM in force: the last of the chain that the recorded admissions hold, the founding one
-/// included. Without a record that can be trusted, the chain is followed as far as it is there.
-fn verify_dams(
-    dir: &Path,
-    recorded: Option<&BTreeMap<u32, Digest>>,
-) -> Result<Option<VerifiedDam>> {
-    let mut in_force = None;
-    for number in 1.. {
-        match recorded {
-            // The remains of a crash beside the recorded ones are nobody's word.
-            Some(all) if number > 1 && number > all.keys().max().copied().unwrap_or(0) => break,
-            Some(all) if number > 1 && !all.contains_key(&number) => continue,
-            _ => {}
-        }
-        let records = dir.join(place::admission(number));
-        let read = |name: &str| files::read_limited(&records.join(name), 256 << 10);
-        match read("dam.cbor") {
-            Ok(bytes) => {
-                in_force = Some(Dam::verify(&bytes, &read("dam.sig")?, in_force.as_ref())?)
-            }
-            Err(e) if e.kind() == Kind::NotFound => break,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(in_force)
 }
 
 fn read_current(backend: &Arc<PosixBackend>) -> Result<Arc<Current>> {

@@ -131,11 +131,9 @@ impl Domain {
 
     /// The domain as `domain.json` and `domain show` say it.
     pub fn describe(&self) -> Value {
-        let root_key = self
-            .dam
-            .as_ref()
-            .map(|d| d.dam().roots.digest().to_string());
-        let policy = self.dam.as_ref().map(|d| d.digest().to_string());
+        let root_key = self.dam().map(|d| d.dam().roots.digest().to_string());
+        let policy = self.dam().map(|d| d.digest().to_string());
+        let revoked = self.dam().map_or(0, |d| d.revoked().all().count());
         let leases = self.leases().all().map(|l| {
             json!({
                 "storage_bytes": l.terms.storage_bytes,
@@ -152,13 +150,15 @@ impl Domain {
             "domain_id": self.id.to_string(),
             "domain_hash": self.hash.to_string(),
             "state": self.state().code(),
-            "damage": self.damage.as_ref().map(ToString::to_string),
+            "damage": self.damage.as_ref().or(self.spoilt.as_ref()).map(ToString::to_string),
             "home": self.place() == Place::Home,
             "encrypted": self.genesis.params.encrypted,
             "created_at": time_text(self.genesis.time.unix_ns),
             "admitted_at": admitted_ns.map(time_text),
             "root_key_fingerprint": root_key,
             "policy_hash": policy,
+            "dam_number": self.dam().map(|d| d.dam().sequence),
+            "revoked": revoked,
             "current_snapshot": current.as_ref().and_then(|c| c.newest_snapshot().map(|(id, _)| id.to_string())),
             "current_logseq": current.as_ref().map(|c| c.head.logseq.0),
             "leases": leases,

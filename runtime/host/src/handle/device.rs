@@ -21,8 +21,9 @@ impl Device {
     /// # Errors
     /// `Refused` where it names another key or DAM, or no operator signed it; `Io`.
     pub fn new(key: SigningKey, delegation: Signed, domain: &Domain) -> Result<Device> {
-        let checked =
-            Delegation::verify(&delegation.bytes, &delegation.sig, domain.require_dam()?)?;
+        let in_force = domain.require_dam()?;
+        check_dam(&delegation, domain)?;
+        let checked = Delegation::verify(&delegation.bytes, &delegation.sig, in_force)?;
         if checked.device != key.public() {
             return Err(Error::new(
                 Kind::Refused,
@@ -42,4 +43,26 @@ impl Device {
         )?;
         Ok(Device { key, delegation })
     }
+}
+
+/// A key stick of another DAM than the one in force has its own words, and its own way on.
+fn check_dam(delegation: &Signed, domain: &Domain) -> Result<()> {
+    let named = Delegation::decode(&delegation.bytes)?.dam;
+    let in_force = domain.require_dam()?;
+    if named == in_force.digest() {
+        return Ok(());
+    }
+    let refuse = |why: String| Error::new(Kind::Refused, "use", "the key stick", why);
+    let now = in_force.dam().sequence;
+    Err(match domain.dam_named(&named) {
+        Some(old) => refuse(format!(
+            "it is of DAM number {}; number {now} is in force here",
+            old.dam().sequence
+        ))
+        .next("use the key stick that was bundled last; this one seals nothing more"),
+        None => refuse(format!(
+            "its DAM is not known here, where number {now} is in force"
+        ))
+        .next("take it up first: `asl-host dam apply --keys STICK`"),
+    })
 }

@@ -182,6 +182,9 @@ impl StoreHandle {
             (Mode::Write, false) => store.orphan_bytes()?,
             _ => 0,
         };
+        if mode == Mode::Write {
+            check_epoch(domain, &store.current())?;
+        }
         let store = Arc::new(store);
         let head_file = Arc::new(HeadFile::new(head_file));
         let committer = match mode {
@@ -419,6 +422,23 @@ impl StoreHandle {
     /// Keeps the highest head outside the domain, so that a shortened log is known as damage.
     fn remember_head(&self) -> Result<()> {
         self.head_file.keep(|| self.store.head())
+    }
+}
+
+/// Refuses to seal under an epoch that the log knows to be over, whatever DAM is shown.
+fn check_epoch(domain: &Domain, current: &Current) -> Result<()> {
+    let encryption = domain.dam().and_then(|d| d.dam().encryption.as_ref());
+    let newest = current.epochs.last_key_value().map_or(0, |(n, _)| *n);
+    match encryption {
+        Some(named) if named.epoch < newest => {
+            let why = format!(
+                "the DAM is of epoch {}, which is over: the log knows epoch {newest}",
+                named.epoch
+            );
+            Err(Error::new(Kind::Refused, "seal in", domain.id(), why)
+                .next("bring the DAM of the new epoch: `asl-host dam apply`"))
+        }
+        _ => Ok(()),
     }
 }
 

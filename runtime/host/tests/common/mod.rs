@@ -193,14 +193,18 @@ impl Owner {
                 owner_recipients: recipients.iter().map(ToString::to_string).collect(),
                 epoch_file,
                 keys_file,
+                earlier: vec![],
             }),
             policy: DamPolicy {
                 encrypted,
                 outcomes: vec![AdmissionResult::Accepted, AdmissionResult::AcceptedLimited],
+                peers: vec![],
             },
             time: Timestamp::claimed(NOW),
             not_before: None,
             not_after: None,
+            lineage: None,
+            roles: vec![],
         };
         let dam = sign_dam(&dam, &root);
         Owner {

@@ -1,4 +1,4 @@
-//! `key` and `dam`: what an owner does at home.
+//! `key`: what an owner does at home.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -40,19 +40,91 @@ Examples:
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Make a root key of its own, for one of several holders
+    #[command(after_help = "\
+Examples:
+  asl-host key root --to bobs-root
+  asl-host dam create --keys my-keys --next --root-pub my-keys/root.pub \\
+      --root-pub bobs-root/root.pub --threshold 2")]
+    Root {
+        /// A new directory for root.key and root.pub
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Begin a new epoch, after a stick was stolen: new keys to seal, a new operator, a new passphrase
+    #[command(after_help = "\
+Example:
+  asl-host key new-epoch --keys my-keys
+  asl-host dam create --keys my-keys --next
+  asl-host dam sign --keys my-keys
+  asl-host key check --keys my-keys --identity owner.txt
+  asl-host key bundle --keys my-keys --to /mnt/new-stick
+  asl-host dam apply --keys /mnt/new-stick
+
+What was sealed before stays readable with the owner's key. Until the new DAM is applied where
+the domain is at home, the old stick still seals.")]
+    NewEpoch {
+        /// The directory that `key generate` filled
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Use this OpenSSH or root-like key as the new operator's instead of making one
+        #[arg(long, value_name = "FILE")]
+        operator_key: Option<PathBuf>,
+        /// Read the new passphrase from this file's first line instead of asking
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Wrap all epochs anew for other owner's keys: one small file for each epoch
+    #[command(after_help = "\
+Examples:
+  asl-host key rewrap --keys my-keys --identity owner.txt --add age1...
+  asl-host key rewrap --keys my-keys --identity new.txt --remove age1...
+
+Then write, sign and apply the next DAM, as after `key new-epoch`. Who is removed can still open
+what was sealed so far with an old copy of the epoch's file: after a theft begin a new epoch too.")]
+    Rewrap {
+        /// The directory that `key generate` filled
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// An identity of an owner that opens the epochs now
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+        /// A recipient to add; may be repeated
+        #[arg(long, value_name = "RECIPIENT")]
+        add: Vec<String>,
+        /// A recipient to take away; may be repeated
+        #[arg(long, value_name = "RECIPIENT")]
+        remove: Vec<String>,
+    },
     /// Print the owner's card: fingerprints as words, what opens what, how to get data back
     #[command(after_help = "\
 Examples:
   asl-host key card --keys my-keys | lp
-  asl-host key card --keys my-keys --with-owner-identity my-keys/owner.txt")]
-    Card {
-        /// A key directory, or a mounted stick
-        #[arg(long, value_name = "DIR")]
-        keys: PathBuf,
-        /// Print the owner's secret too, from this file, to be typed back one day
-        #[arg(long, value_name = "FILE")]
-        with_owner_identity: Option<PathBuf>,
-    },
+  asl-host key card --keys my-keys --with-owner-identity my-keys/owner.txt
+  asl-host key card --keys my-keys --with-owner-identity my-keys/owner.txt --split 2of3 --to shares
+  asl-host key card --join share-1.txt share-3.txt --to owner.txt
+
+A share by itself opens nothing. Each says what is lost for ever if too many are lost.")]
+    Card(KeyCard),
+}
+
+#[derive(Args)]
+pub struct KeyCard {
+    /// A key directory, or a mounted stick
+    #[arg(long, value_name = "DIR", required_unless_present = "join")]
+    pub keys: Option<PathBuf>,
+    /// Print the owner's secret too, from this file, to be typed back one day
+    #[arg(long, value_name = "FILE")]
+    pub with_owner_identity: Option<PathBuf>,
+    /// Split the owner's secret: so many shares of so many give it back, as 2of3
+    #[arg(long, value_name = "KofN", requires_all = ["with_owner_identity", "to"])]
+    pub split: Option<crate::commands::keys::split::Plan>,
+    /// Join shares, from the files they were printed from or typed into
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "to", conflicts_with_all = ["keys", "split"])]
+    pub join: Vec<PathBuf>,
+    /// A new directory for the shares, or a new file for the joined identity
+    #[arg(long, value_name = "PATH")]
+    pub to: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -63,6 +135,9 @@ pub struct KeyGenerate {
     /// Seal for this age recipient instead of making an owner's identity; may be repeated
     #[arg(long, value_name = "RECIPIENT")]
     pub owner: Vec<String>,
+    /// Use this OpenSSH or root-like key as the operator's instead of making one
+    #[arg(long, value_name = "FILE")]
+    pub operator_key: Option<PathBuf>,
     /// Read the passphrase from this file's first line instead of asking
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
@@ -115,60 +190,5 @@ Example:
         /// A key directory, or a mounted stick
         #[arg(long, value_name = "DIR")]
         keys: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum Dam {
-    /// Write an unsigned DAM: the first one with its genesis for a new domain, or the next one
-    #[command(after_help = "\
-Examples:
-  asl-host dam create --keys my-keys --label alice.personal
-  asl-host dam create --keys my-keys --next --days 365")]
-    Create {
-        /// The directory that `key generate` filled
-        #[arg(long, value_name = "DIR")]
-        keys: PathBuf,
-        /// The new domain's name
-        #[arg(long, required_unless_present = "next", conflicts_with = "next")]
-        label: Option<String>,
-        /// The DAM that follows the one in force, of the same domain; the old one is kept
-        #[arg(long)]
-        next: bool,
-        /// The DAM ends after this many days; without it, it does not end
-        #[arg(long, value_name = "DAYS")]
-        days: Option<u32>,
-    },
-    /// Sign the DAM with a root key
-    #[command(after_help = "Example:\n  asl-host dam sign --keys my-keys")]
-    Sign {
-        /// The directory that holds dam.cbor
-        #[arg(long, value_name = "DIR")]
-        keys: PathBuf,
-        /// The root key; root.key in the directory without it
-        #[arg(long, value_name = "FILE")]
-        root_key: Option<PathBuf>,
-    },
-    /// Say what a DAM says, whether or not it may be believed
-    #[command(after_help = "Example:\n  asl-host dam show my-keys")]
-    Show {
-        /// A key directory, a mounted stick, or a dam.cbor with its dam.sig beside it
-        #[arg(value_name = "DAM")]
-        dam: PathBuf,
-    },
-    /// Check a DAM's signatures and say what it allows
-    #[command(after_help = "Example:\n  asl-host dam verify --keys /mnt/stick")]
-    Verify {
-        /// A directory or stick with dam.cbor and dam.sig
-        #[arg(long, value_name = "DIR")]
-        keys: PathBuf,
-    },
-    /// Say what changed from one DAM to another, and whether the new one follows the old
-    #[command(after_help = "Example:\n  asl-host dam diff my-keys/dam-1.cbor my-keys")]
-    Diff {
-        /// The old one: as `dam show` takes it
-        old: PathBuf,
-        /// The new one
-        new: PathBuf,
     },
 }

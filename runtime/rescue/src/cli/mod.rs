@@ -2,6 +2,7 @@
 //! a file of their own.
 
 mod admission;
+mod dam;
 mod domain;
 mod image;
 mod keys;
@@ -17,9 +18,10 @@ mod upkeep;
 mod words;
 
 pub use admission::{Admission, Decide, Lease, Why};
+pub use dam::{Dam, DamCreate, Revocation};
 pub use domain::{Domain, PlainRoots};
 pub use image::Image;
-pub use keys::{Dam, Key, KeyBundle, KeyGenerate, KeyHost};
+pub use keys::{Key, KeyBundle, KeyCard, KeyGenerate, KeyHost};
 pub use log::Log;
 pub use look::{Cat, EntryType, Find, Ls, Sealed};
 pub use open::Restore;
@@ -107,6 +109,9 @@ Examples:
     /// Write, sign and check a Domain Authority Manifest
     #[command(subcommand)]
     Dam(Dam),
+    /// Take back for ever what a key signed, an admission, a snapshot or a peer
+    #[command(subcommand)]
+    Revocation(Revocation),
     /// Ask for, decide, list, apply and take back admission
     #[command(subcommand)]
     Admission(Admission),

@@ -18,6 +18,7 @@ mod policy;
 mod profile;
 mod quarantine;
 mod repair;
+mod revocation;
 pub mod seal;
 mod sealed;
 pub mod serve;
@@ -61,7 +62,8 @@ fn carry_out(cli: Cli, out: Out) -> Result<ExitCode> {
         Command::Rescue(args) => appliance::run(root, &args, out),
         Command::Domain(verb) => done(domain::domain(root, verb, out)),
         Command::Key(verb) => done(keys::key(verb, out)),
-        Command::Dam(verb) => done(dam::dam(verb, out)),
+        Command::Dam(verb) => done(dam::dam(root, verb, out)),
+        Command::Revocation(verb) => done(revocation::revocation(root, verb, out)),
         Command::Admission(verb) => admission::run(root, verb, out),
         Command::Policy(verb) => done(policy::policy(root, verb, out)),
         Command::Lease(verb) => done(lease::lease(root, verb, out)),

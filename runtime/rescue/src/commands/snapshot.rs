@@ -251,7 +251,8 @@ fn show(domain: &Domain, m: &Manifest, out: Out) -> Result<ExitCode> {
     let code = match &signature {
         Standing::Signed { .. } => "signed",
         Standing::Unsigned => "unsigned",
-        Standing::OfEarlierDam { .. } => "signed_under_earlier_dam",
+        Standing::OfUnknownDam { .. } => "signed_under_unknown_dam",
+        Standing::Revoked { .. } => "revoked",
         Standing::Refused(_) => "does_not_hold",
     };
     let object = json!({

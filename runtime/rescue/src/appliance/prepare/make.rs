@@ -2,7 +2,8 @@
 
 use crate::appliance::keyboard;
 use crate::appliance::ui::Ui;
-use crate::commands::dam::write;
+use crate::commands::dam::wishes::Wishes;
+use crate::commands::dam::{sign, write};
 use crate::commands::keys::holding::Holding;
 use crate::commands::keys::{card as paper, check, generate, hosts as pins};
 use crate::out::{remark, Out};
@@ -37,7 +38,7 @@ pub fn keys(keys: &Path, ui: Ui) -> Result<()> {
     keyboard::choose(None, ui)?;
     let passphrase = new_passphrase(None)?;
     remark("Making keys; this takes a few seconds ...");
-    generate::make(keys, owners, &passphrase)?;
+    generate::make(keys, owners, None, &passphrase)?;
     ui.say(&format!("Made keys in {}.", keys.display()));
     if own {
         ui.say("owner.txt opens everything; root.key signs. Neither goes on the key stick.");
@@ -63,11 +64,15 @@ pub fn dam(keys: &Path, ui: Ui) -> Result<()> {
         })
         .and_then(|label| {
             let days = until_good(ui, "Days until its DAM ends (Enter alone: never)", days)?;
-            write::first(keys, &label, days)
+            let wishes = Wishes {
+                days,
+                ..Wishes::default()
+            };
+            write::first(keys, &label, &wishes)
         })?;
     }
     if stick.read_optional(name::DAM_SIG)?.is_none() {
-        write::sign_with(keys, None)?;
+        sign::sign_alone(keys)?;
     }
     let holding = Holding::of(keys)?;
     let dam = holding.whole()?;

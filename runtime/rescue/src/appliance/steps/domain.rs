@@ -7,6 +7,7 @@ use super::super::way::Way;
 use super::super::{prepare, refuse_example_keys, setup};
 use super::Step;
 use crate::commands::context;
+use crate::commands::dam::apply;
 use crate::commands::domain::create_from_stick;
 use crate::out::Out;
 use crate::system;
@@ -133,10 +134,14 @@ fn domain_on_target(
     };
     let id = dam.genesis().domain_id();
     let domain = match Domain::open(&host, &id) {
-        Ok(domain) => {
+        Ok(mut domain) => {
             ui.say(&format!(
                 "Found domain {id} here; it goes on where it stopped."
             ));
+            // A stick of a later DAM brings it along; one of an older DAM is refused.
+            if let Some(words) = apply::from(&host, &mut domain, stick)?.in_words() {
+                ui.say(&words);
+            }
             domain
         }
         Err(e) if e.kind() == Kind::NotFound => {

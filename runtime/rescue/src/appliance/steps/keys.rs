@@ -150,6 +150,7 @@ fn load_keys(
         device: Some(device.public()),
         requests,
         proven: None,
+        revocation: None,
     };
     let unlocked = unlock(&order, out)?;
     passphrase.map_or(Ok(()), |p| p.release())?;

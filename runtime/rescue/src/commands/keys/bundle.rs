@@ -109,6 +109,7 @@ pub fn write(keys: &Path, to: &Path, extras: &Extras) -> Result<Bundled> {
     let seal = home.read(name::SEAL)?;
 
     let stick = begin(to, &domain)?;
+    stick.make_dir(name::REVOCATIONS)?;
     require_room(to, &files)?;
     let unfinished = |e: Error| {
         Error::new(e.kind(), "finish the key stick at", to.display(), e)
@@ -163,6 +164,16 @@ fn contents(home: &KeyStick, holding: &Holding, extras: &Extras) -> Result<Vec<(
     for epoch in home.epochs()? {
         files.push((format!("epoch-{}.age", epoch.number), epoch.identity));
         files.push((format!("epoch-{}.keys.age", epoch.number), epoch.keys));
+    }
+    // A host that missed a DAM between is shown it; what is revoked travels too.
+    for dam in home.earlier_dams()? {
+        let number = asl_auth::Dam::decode(&dam.bytes)?.sequence;
+        files.push((format!("dam-{number}.cbor"), dam.bytes));
+        files.push((format!("dam-{number}.sig"), dam.sig));
+    }
+    for (file, signed) in home.revocations()? {
+        files.push((format!("{file}.cbor"), signed.bytes));
+        files.push((format!("{file}.sig"), signed.sig));
     }
     if holding.proof.is_ok() {
         for file in [name::PROVEN, name::PROVEN_SIG] {

@@ -5,7 +5,8 @@
 
 use super::bundle::require_owner;
 use super::holding::Holding;
-use super::{key_json, recipient_json, recipient_words};
+use super::{key_json, recipient_json, recipient_words, split};
+use crate::cli::KeyCard;
 use crate::commands::context;
 use crate::out::{time, Out};
 use crate::qr;
@@ -22,8 +23,23 @@ const WIDTH: usize = 78;
 const GROUP: usize = 5;
 const GROUPS: usize = 4;
 
-pub fn run(keys: &Path, owner_identity: Option<&Path>, out: Out) -> Result<()> {
-    let holding = Holding::of(keys)?;
+pub fn run(args: &KeyCard, out: Out) -> Result<()> {
+    let owner_identity = args.with_owner_identity.as_deref();
+    let (keys, to) = (args.keys.as_deref(), args.to.as_deref());
+    if let Some(to) = to.filter(|_| !args.join.is_empty()) {
+        return split::join(&args.join, to, out);
+    }
+    let nothing = || {
+        let why = "nothing says which keys";
+        Error::new(Kind::Usage, "print", "a card", why)
+            .next("give --keys DIR, or --join FILE --to FILE")
+    };
+    let holding = Holding::of(keys.ok_or_else(nothing)?)?;
+    if let (Some(plan), Some(identity), Some(to)) = (args.split, owner_identity, to) {
+        require_owner(identity, &holding)?;
+        let label = holding.whole()?.genesis().label.to_string();
+        return split::split(identity, &label, plan, to, out);
+    }
     let text = card(&holding, owner_identity)?;
     let object = json!({
         "domain_id": holding.domain(),

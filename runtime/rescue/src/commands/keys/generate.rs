@@ -1,5 +1,6 @@
 //! `key generate`: everything an owner needs, in a new directory that is there whole or not at all.
 
+use super::new_epoch::epoch_lines;
 use crate::cli::KeyGenerate;
 use crate::commands::context;
 use crate::out::Out;
@@ -7,8 +8,8 @@ use crate::prompt::new_passphrase;
 use crate::system;
 use asl_auth::{secrets, NewEpoch, OpenIdentity, PublicKey, Recipient, SigningKey};
 use asl_backend::files;
-use asl_core::{Error, Kind, Result};
-use asl_host::keystick::name;
+use asl_core::{Entropy, Error, Kind, Result};
+use asl_host::keystick::{name, KeyStick};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub fn run(args: &KeyGenerate, out: Out) -> Result<()> {
         .map(|o| o.parse())
         .collect::<Result<_>>()?;
     let passphrase = new_passphrase(args.passphrase_file.as_deref())?;
-    let made = make(to, owners, &passphrase)?;
+    let made = make(to, owners, args.operator_key.as_deref(), &passphrase)?;
     let owner_note = if args.owner.is_empty() {
         format!("The owner's secret is {}: move it to a safe place, offline. Without it nobody opens the data.", to.join(name::OWNER).display())
     } else {
@@ -70,12 +71,17 @@ fn refuse_existing(to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `Exists`, `Io`, `Interrupted`.
-pub fn make(to: &Path, owners: Vec<Recipient>, passphrase: &str) -> Result<Made> {
+pub fn make(
+    to: &Path,
+    owners: Vec<Recipient>,
+    operator: Option<&Path>,
+    passphrase: &str,
+) -> Result<Made> {
     refuse_existing(to)?;
     let unfinished = unfinished(to)?;
     clear(&unfinished)?;
     let made = make_private_dir(&unfinished)
-        .and_then(|()| fill(&unfinished, owners, passphrase))
+        .and_then(|()| fill(&unfinished, owners, operator, passphrase))
         .and_then(|made| {
             let failed = |e| Error::new(Kind::Io, "make keys in", to.display(), e);
             std::fs::rename(&unfinished, to).map_err(failed)?;
@@ -126,11 +132,34 @@ fn clear(unfinished: &Path) -> Result<()> {
         .map_err(|e| failed(e).next("look into it, and remove it yourself"))
 }
 
-const EPOCH: &str = "epoch-1.age";
-const EPOCH_KEYS: &str = "epoch-1.keys.age";
+/// The wrapped data identity of an epoch.
+pub fn epoch_file(number: u32) -> String {
+    format!("epoch-{number}.age")
+}
 
-/// The two recipients of the first epoch.
-pub const EPOCH_PUB: &str = "epoch-1.pub";
+/// The wrapped keys of an epoch.
+pub fn epoch_keys(number: u32) -> String {
+    format!("epoch-{number}.keys.age")
+}
+
+/// The two recipients of an epoch: data and index.
+pub fn epoch_pub(number: u32) -> String {
+    format!("epoch-{number}.pub")
+}
+
+/// The data and the index recipient of an epoch, from a key directory.
+///
+/// # Errors
+/// `NotFound`, `Io`; `Invalid` where the file does not hold two lines.
+pub fn epoch_recipients(stick: &KeyStick, number: u32) -> Result<[String; 2]> {
+    let name = epoch_pub(number);
+    let text = stick.text(&name)?;
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    lines.try_into().map_err(|_| {
+        let why = "it does not hold two recipients";
+        Error::new(Kind::Invalid, "read", name, why)
+    })
+}
 
 /// All that [`fill`] writes.
 const FILES: [&str; 10] = [
@@ -140,13 +169,18 @@ const FILES: [&str; 10] = [
     name::ROOT_PUB,
     name::OPERATOR,
     name::OPERATOR_PUB,
-    EPOCH,
-    EPOCH_KEYS,
-    EPOCH_PUB,
+    "epoch-1.age",
+    "epoch-1.keys.age",
+    "epoch-1.pub",
     name::SEAL,
 ];
 
-fn fill(dir: &Path, owners: Vec<Recipient>, passphrase: &str) -> Result<Made> {
+fn fill(
+    dir: &Path,
+    owners: Vec<Recipient>,
+    operator: Option<&Path>,
+    passphrase: &str,
+) -> Result<Made> {
     let entropy = context().entropy;
     let write = |name: &str, bytes: &[u8]| files::write_new(&dir.join(name), bytes, 0o600);
 
@@ -164,28 +198,16 @@ fn fill(dir: &Path, owners: Vec<Recipient>, passphrase: &str) -> Result<Made> {
     let root = SigningKey::generate(&*entropy)?;
     write(name::ROOT_KEY, &root.encode())?;
     write(name::ROOT_PUB, line(&root, "root").as_bytes())?;
-    let operator = SigningKey::generate(&*entropy)?;
+    let operator = operator_key(operator, &*entropy)?;
     write(name::OPERATOR_PUB, line(&operator, "operator").as_bytes())?;
 
-    let lock = |plain: &[u8]| {
-        if system::stopped() {
-            let e = Error::new(Kind::Interrupted, "make", "keys", "it was interrupted");
-            return Err(e.next("nothing was made; run it again"));
-        }
-        secrets::passphrase_lock(plain, passphrase, secrets::WORK_FACTOR)
-    };
-    write(name::OPERATOR, &lock(&operator.encode())?)?;
+    write(name::OPERATOR, &lock(&operator.encode(), passphrase)?)?;
     let epoch = NewEpoch::create(1, &owners, &*entropy)?;
-    write(EPOCH, &epoch.epoch_age)?;
-    write(EPOCH_KEYS, &epoch.epoch_keys_age)?;
+    write(&epoch_file(1), &epoch.epoch_age)?;
+    write(&epoch_keys(1), &epoch.epoch_keys_age)?;
     let credential = epoch.credential();
-    let public = format!(
-        "{}\n{}\n",
-        credential.data_recipient,
-        credential.index_identity.recipient()
-    );
-    write(EPOCH_PUB, public.as_bytes())?;
-    write(name::SEAL, &lock(&credential.encode())?)?;
+    write(&epoch_pub(1), epoch_lines(&epoch).as_bytes())?;
+    write(name::SEAL, &lock(&credential.encode(), passphrase)?)?;
     Ok(Made {
         owners,
         root: root.public(),
@@ -193,7 +215,25 @@ fn fill(dir: &Path, owners: Vec<Recipient>, passphrase: &str) -> Result<Made> {
     })
 }
 
-fn make_private_dir(path: &Path) -> Result<()> {
+/// Seals a secret under the passphrase; it takes seconds, and can be interrupted before.
+pub fn lock(plain: &[u8], passphrase: &str) -> Result<Vec<u8>> {
+    if system::stopped() {
+        let e = Error::new(Kind::Interrupted, "make", "keys", "it was interrupted");
+        return Err(e.next("nothing was made; run it again"));
+    }
+    secrets::passphrase_lock(plain, passphrase, secrets::WORK_FACTOR)
+}
+
+/// The operator's key: made, or the one that is given.
+pub fn operator_key(given: Option<&Path>, entropy: &dyn Entropy) -> Result<SigningKey> {
+    match given {
+        Some(path) => crate::commands::dam::sign::read_key(path),
+        None => SigningKey::generate(entropy),
+    }
+}
+
+/// Makes a directory for its owner alone, with its parents.
+pub fn make_private_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .mode(0o700)

@@ -1,6 +1,6 @@
 //! What a key stick or a key directory holds, as far as it can be told without the passphrase.
 
-use super::generate::EPOCH_PUB;
+use super::generate::{epoch_file, epoch_keys, epoch_recipients};
 use crate::commands::context;
 use asl_auth::{Dam, DomainEncryption, Proven, PublicKey, VerifiedDam};
 use asl_core::{Digest, Error, Kind, Result, Timestamp};
@@ -113,15 +113,14 @@ impl Holding {
             }
             return;
         }
-        let lines = |file| -> Vec<String> {
-            let text = stick.text(file).unwrap_or_default();
-            let lines = text
-                .lines()
-                .filter(|l| l.parse::<asl_auth::Recipient>().is_ok());
-            lines.map(str::to_string).collect()
-        };
-        self.owners = lines(name::OWNER_PUB);
-        self.data_recipient = lines(EPOCH_PUB).into_iter().next();
+        let owners = stick.text(name::OWNER_PUB).unwrap_or_default();
+        let is_one = |l: &&str| l.parse::<asl_auth::Recipient>().is_ok();
+        self.owners = owners.lines().filter(is_one).map(str::to_string).collect();
+        let newest = stick.epochs().unwrap_or_default().pop();
+        self.data_recipient = newest.and_then(|e| {
+            let [data, _] = epoch_recipients(stick, e.number).ok()?;
+            data.parse::<asl_auth::Recipient>().ok().map(|_| data)
+        });
         self.roots = public_keys(stick, name::ROOT_PUB).unwrap_or_default();
         self.operators = public_keys(stick, name::OPERATOR_PUB).unwrap_or_default();
     }
@@ -175,14 +174,15 @@ fn public_keys(stick: &KeyStick, file: &str) -> Result<Vec<PublicKey>> {
 }
 
 fn foreign_epoch_files(stick: &KeyStick, encryption: &DomainEncryption) -> Result<Vec<String>> {
-    let n = encryption.epoch;
     let mut foreign = Vec::new();
-    for (file, digest) in [
-        (format!("epoch-{n}.age"), encryption.epoch_file),
-        (format!("epoch-{n}.keys.age"), encryption.keys_file),
-    ] {
-        if Digest::of(&stick.read(&file)?) != digest {
-            foreign.push(file);
+    for number in 1..=encryption.epoch {
+        let Some((identity, keys)) = encryption.files_of(number) else {
+            continue;
+        };
+        for (file, digest) in [(epoch_file(number), identity), (epoch_keys(number), keys)] {
+            if Digest::of(&stick.read(&file)?) != digest {
+                foreign.push(file);
+            }
         }
     }
     Ok(foreign)

@@ -1,5 +1,5 @@
-//! `key`: what an owner makes at home, looks at, checks and gives away. No command here but
-//! `generate` and `check` needs the passphrase.
+//! `key`: what an owner makes at home, looks at, checks and gives away. Of the commands here
+//! `generate`, `check` and `new-epoch` need a passphrase.
 
 pub mod bundle;
 pub mod card;
@@ -7,8 +7,12 @@ pub mod check;
 pub mod generate;
 pub mod holding;
 pub mod hosts;
+mod new_epoch;
 mod program;
+mod rewrap;
+mod root;
 pub mod show;
+pub mod split;
 
 use crate::cli::Key;
 use crate::out::Out;
@@ -29,10 +33,24 @@ pub fn key(verb: Key, out: Out) -> Result<()> {
             passphrase_file,
         } => check::run(&keys, &identity, passphrase_file, out),
         Key::Bundle(args) => bundle::run(&args, out),
-        Key::Card {
+        Key::Root { to } => root::run(&to, out),
+        Key::NewEpoch {
             keys,
-            with_owner_identity,
-        } => card::run(&keys, with_owner_identity.as_deref(), out),
+            operator_key,
+            passphrase_file,
+        } => new_epoch::run(
+            &keys,
+            operator_key.as_deref(),
+            passphrase_file.as_deref(),
+            out,
+        ),
+        Key::Rewrap {
+            keys,
+            identity,
+            add,
+            remove,
+        } => rewrap::run(&keys, &identity, &add, &remove, out),
+        Key::Card(args) => card::run(&args, out),
     }
 }
 
