@@ -1,12 +1,13 @@
 //! A real server and a real client on loopback: what is admitted, and all that is not.
 #![allow(clippy::unwrap_used)] // a failed unwrap fails the test
 
+mod raw;
+
 use asl_auth::{PublicKey, SigningKey};
 use asl_core::{Error, Kind, Result};
 use asl_net::*;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use raw::raw_client;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,60 +65,6 @@ fn serve() -> (Server, Arc<Echo>) {
 fn ask(server: &Server) -> Result<DecisionEnvelope> {
     let address = server.local_addr().to_string();
     submit(&address, &key(1).public(), &envelope(), WAIT)
-}
-
-/// Takes any certificate: the stranger with a client of their own.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-type Versions = [&'static rustls::SupportedProtocolVersion];
-type RawClient = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
-
-fn raw_client(address: SocketAddr, versions: &Versions) -> RawClient {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
-    let name = ServerName::try_from("asl-host").unwrap();
-    let tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let tcp = TcpStream::connect(address).unwrap();
-    tcp.set_read_timeout(Some(WAIT)).unwrap();
-    rustls::StreamOwned::new(tls, tcp)
 }
 
 /// Sends raw bytes over TLS 1.3 and returns what comes back until the end.
@@ -343,7 +290,10 @@ fn health_answers_and_other_roads_do_not() {
 fn too_large_a_body_is_refused_whether_it_is_announced_or_not() {
     let (server, echo) = serve();
     let large = vec![0u8; MAX_BODY + 1];
-    let answer = raw(&server, &post(ADMISSION_PATH, &large));
+    // Where it is announced, before any of it is sent.
+    let announced = post(ADMISSION_PATH, &large);
+    let head = announced.len() - large.len();
+    let answer = raw(&server, &announced[..head]);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 
     let head =

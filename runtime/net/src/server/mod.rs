@@ -18,6 +18,7 @@ use axum::routing::{get, post};
 use axum::Router;
 use connection::Served;
 use gate::Gate;
+use hyper::body::Body;
 use seen::Metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -237,6 +238,10 @@ async fn admission(State(desk): State<Desk>, request: Request) -> Response {
     if kind.is_none_or(|kind| kind != CBOR) {
         let text = "this host takes application/cbor\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    // What says it is too large is not waited for.
+    if request.body().size_hint().lower() > MAX_BODY as u64 {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "too large\n").into_response();
     }
     let body = match timeout(desk.body_time, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
