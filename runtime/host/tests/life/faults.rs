@@ -24,6 +24,7 @@ fn p3_a_call_that_fails_in_any_way_loses_nothing_and_is_got_over() {
     let flows = all_ready();
     let (mut faults, mut told_of) = (0u64, 0u64);
     for ready in flows {
+        println!("  {}: {} calls", ready.flow.name, ready.calls);
         for k in boundaries(ready.calls * WAYS.len() as u64, budget(BOUNDED), 3) {
             let call = 1 + (k - 1) / WAYS.len() as u64;
             let way = WAYS[((k - 1) % WAYS.len() as u64) as usize];

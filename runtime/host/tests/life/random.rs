@@ -33,6 +33,9 @@ fn p12_random_lives_keep_to_the_model_and_the_state_table() {
     let sequences = budget(BOUNDED);
     let one = std::env::var("ASL_SEED").ok().map(|s| s.parse().unwrap());
     for seed in one.map_or(0..sequences, |seed: u64| seed..seed + 1) {
+        if seed > 0 && seed % 500 == 0 {
+            println!("  {seed} sequences: 0 divergences so far");
+        }
         let copy = disk.crash_images(0, 1).remove(0);
         let mut life = Life {
             world: World::on(&copy, &owner, seed),

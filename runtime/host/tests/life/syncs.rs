@@ -24,6 +24,7 @@ fn p4_after_a_sync_that_failed_nothing_is_acknowledged_until_the_domain_is_opene
     let flows = all_ready();
     let mut count = Count::default();
     for ready in flows {
+        println!("  {}: {} syncs", ready.flow.name, ready.syncs);
         for k in boundaries(ready.syncs, budget(BOUNDED), 4) {
             fail(ready, k, &mut count);
         }

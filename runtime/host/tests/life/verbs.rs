@@ -66,7 +66,7 @@ impl World {
                 model.seen.hosts.1 = true;
             }
             Verb::Create => {
-                self.create()?;
+                model.commit = self.create()?.current()?.head.commit;
                 model.seen.home = Some(Word::default());
             }
             Verb::Seal(name, pieces) => {
