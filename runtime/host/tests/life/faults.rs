@@ -3,6 +3,7 @@
 use super::flows::{all_ready, boundaries, budget, Ready};
 use super::judge::{finish, judge, Told};
 use asl_testkit::Fault;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a call fails, and whether all after it do too.
 const WAYS: [(Fault, bool); 8] = [
@@ -19,9 +20,24 @@ const WAYS: [(Fault, bool); 8] = [
 /// Faults of the bounded form.
 const BOUNDED: u64 = 90;
 
+/// Panics of the program's own threads, which their owners may have caught.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+fn count_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // A test's own thread has the test's name.
+        let thread = std::thread::current();
+        let of_a_test = thread.name().is_some_and(|name| name.contains("::"));
+        PANICS.fetch_add(u64::from(!of_a_test), Ordering::SeqCst);
+        told(info);
+    }));
+}
+
 #[test]
 fn p3_a_call_that_fails_in_any_way_loses_nothing_and_is_got_over() {
     let flows = all_ready();
+    count_panics();
     let (mut faults, mut told_of) = (0u64, 0u64);
     for ready in flows {
         println!("  {}: {} calls", ready.flow.name, ready.calls);
@@ -35,6 +51,11 @@ fn p3_a_call_that_fails_in_any_way_loses_nothing_and_is_got_over() {
     println!(
         "{} flows: {faults} faults, {told_of} of them told to the caller: 0 panics, 0 lost",
         flows.len()
+    );
+    assert_eq!(
+        PANICS.load(Ordering::SeqCst),
+        0,
+        "a worker's panic was told as an error"
     );
     assert!(faults >= BOUNDED / 2 && told_of > 0 && told_of < faults);
 }
