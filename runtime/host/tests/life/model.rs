@@ -125,8 +125,24 @@ impl Model {
         Ok(())
     }
 
+    /// Whoever asks the keeper has it record first that its lease has ended, answered or not.
+    pub fn lapse(&mut self, seen: &Seen) {
+        if let Some(old) = &mut self.seen.kept {
+            let lapsed = Word {
+                state: DomainState::Suspended,
+                ..old.clone()
+            };
+            if old.state == DomainState::Courtesy && seen.kept.as_ref() == Some(&lapsed) {
+                *old = lapsed;
+            }
+        }
+    }
+
     /// Takes one verb as done where what is seen shows it, whole.
     fn settle_one(&mut self, verb: &Verb, seen: &Seen) {
+        if verb.asks_the_keeper() {
+            self.lapse(seen);
+        }
         match verb {
             Verb::Init => self.seen.hosts.0 = seen.hosts.0,
             Verb::InitKeeper => self.seen.hosts.1 = seen.hosts.1,
@@ -176,13 +192,7 @@ impl Model {
                             .is_none_or(|l| (l.0, l.1) == (terms.bytes, terms.snapshots))
                 };
                 let old = self.seen.kept.clone().unwrap_or_default();
-                let lapsed = |new: &Word| {
-                    *new == Word {
-                        state: DomainState::Suspended,
-                        ..old.clone()
-                    }
-                };
-                let fits = |new: &Word| *new == old || lapsed(new) || one_more(&old, new);
+                let fits = |new: &Word| *new == old || one_more(&old, new);
                 if seen.kept.as_ref().is_some_and(fits) {
                     self.seen.kept.clone_from(&seen.kept);
                 }

@@ -165,6 +165,9 @@ impl Life {
             .look(&self.model, std::slice::from_ref(verb))
             .unwrap();
         let fresh = std::mem::take(&mut self.model.unsure);
+        if verb.asks_the_keeper() {
+            self.model.lapse(&seen);
+        }
         let mut held = self.model.clone();
         held.unsure.clone_from(&fresh);
         held.settle(&[], &seen).unwrap();

@@ -53,6 +53,12 @@ pub enum Verb {
     Refused(u8),
 }
 
+impl Verb {
+    pub fn asks_the_keeper(&self) -> bool {
+        matches!(self, Verb::Ask(..) | Verb::Decide(..) | Verb::Apply(_))
+    }
+}
+
 impl World {
     /// Does it, and on success lets the model know that it is acknowledged.
     pub fn run(&mut self, verb: &Verb, model: &mut Model) -> Result<()> {
