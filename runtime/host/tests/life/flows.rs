@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use Verb::{
-    Apply, Ask, Beside, Close, Create, Decide, DropWorking, Forget, Gc, Init, InitKeeper, Pin,
-    Refused, Repair, Seal, Snapshot, State, Unpin, Verify, Wait, Working,
+    Apply, Ask, Beside, Close, Create, Decide, DropWorking, Forget, Gc, Init, InitAgain,
+    InitKeeper, Pin, Refused, Repair, Seal, Snapshot, State, Unpin, Verify, Wait, Working,
 };
 
 /// One flow: what came before it, and what is done while the power may go.
@@ -92,6 +92,7 @@ pub fn all() -> Vec<Flow> {
     let week = 8 * 86_400;
     vec![
         flow("a host is made", vec![], vec![Init]),
+        flow("a host is made twice", vec![Init], vec![InitAgain]),
         flow("a domain is made", vec![Init], vec![Create, seal(1, &[2])]),
         sealed(flow(
             "an encrypted domain is made",

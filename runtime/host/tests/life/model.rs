@@ -1,7 +1,7 @@
 //! What is acknowledged, in memory: the invariants as data, which a disk is held against.
 
 use super::verbs::Verb;
-use asl_auth::DomainState;
+use asl_auth::{AdmissionResult, DomainState};
 use asl_core::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -178,6 +178,13 @@ impl Model {
             Verb::Gc { .. } => self.loose.clear(),
             Verb::Ask(terms, outcome) | Verb::Decide(terms, outcome) => {
                 // The domain is made at the keeper's, and then the decision recorded.
+                let lends = |old: &Word, new: &Word| match outcome {
+                    AdmissionResult::AcceptedLimited => {
+                        new.lease.map(|l| (l.0, l.1)) == Some((terms.bytes, terms.snapshots))
+                    }
+                    AdmissionResult::Accepted => new.lease.is_none(),
+                    _ => new.lease == old.lease,
+                };
                 let one_more = |old: &Word, new: &Word| {
                     new.decisions.len() == old.decisions.len() + 1
                         && old
@@ -187,9 +194,7 @@ impl Model {
                         // Before it decides, the keeper records that its lease has ended.
                         && (new.state == old.state.after(*outcome)
                             || new.state == DomainState::Suspended.after(*outcome))
-                        && new
-                            .lease
-                            .is_none_or(|l| (l.0, l.1) == (terms.bytes, terms.snapshots))
+                        && lends(old, new)
                 };
                 let old = self.seen.kept.clone().unwrap_or_default();
                 let fits = |new: &Word| *new == old || one_more(&old, new);

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub enum Verb {
     /// Makes the home a host.
     Init,
+    /// Tries to make the home a host once more.
+    InitAgain,
     /// Makes the keeper one.
     InitKeeper,
     /// Makes the domain at home.
@@ -66,6 +68,14 @@ impl World {
             Verb::Init => {
                 HostRoot::init(&self.home_path(), &self.context, KeptKey::Plain)?;
                 model.seen.hosts.0 = true;
+            }
+            Verb::InitAgain => {
+                let again = HostRoot::init(&self.home_path(), &self.context, KeptKey::Plain);
+                match again.map(drop) {
+                    Err(e) if e.kind() == Kind::Exists => {}
+                    Err(e) => return Err(e),
+                    Ok(()) => panic!("a host was made in the place of another"),
+                }
             }
             Verb::InitKeeper => {
                 HostRoot::init(&self.keeper_path(), &self.context, KeptKey::Plain)?;
@@ -243,7 +253,14 @@ impl World {
     /// What anyone can see now, without writing.
     pub fn look(&mut self, model: &Model, flight: &[Verb]) -> Result<Seen> {
         let id = self.owner.genesis.domain_id();
-        let is_host = |path: &Path| files::look(&path.join("host/host-id")).map(|e| e.is_some());
+        let is_host = |path: &Path| -> Result<bool> {
+            let there = files::look(&path.join("host/host-id"))?.is_some();
+            if there {
+                // With the key that it names.
+                HostRoot::open(path)?.identity(None)?;
+            }
+            Ok(there)
+        };
         let is_dir = |path: &Path| files::look(path).map(|e| e == Some(Entry::Dir));
         let mut seen = Seen {
             hosts: (is_host(&self.home_path())?, is_host(&self.keeper_path())?),
