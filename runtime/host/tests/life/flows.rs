@@ -361,6 +361,11 @@ pub fn all_ready() -> &'static [Ready] {
     })
 }
 
+/// Whether all flows are taken, so that a test may ask for what comes of them together.
+pub fn is_whole() -> bool {
+    std::env::var("ASL_FLOW").is_err()
+}
+
 /// The count of the long form, or that of the bounded one.
 pub fn budget(bounded: u64) -> u64 {
     let count = std::env::var("ASL_TORTURE_COUNT").ok();
