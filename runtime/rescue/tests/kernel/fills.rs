@@ -174,7 +174,7 @@ fn p6_a_quota_on_btrfs_wedges_nobody() {
 
 #[test]
 fn p6_a_medium_filled_to_the_last_byte_wedges_nobody() {
-    let each = count(6).div_ceil(2);
+    let each = count(4).div_ceil(2);
     for fstype in ["ext4", "xfs"] {
         let (told, let_go) = fill_and_go_on(fstype, each);
         println!("{fstype}: {each} fills, the reserve was needed {let_go} times, {told} acknowledgements, 0 lost, 0 wedged");

@@ -94,6 +94,8 @@ pub struct Told {
     /// Snapshots, with the tree that each one's newest root is.
     pub snapshots: BTreeMap<String, usize>,
     pins: BTreeSet<String>,
+    /// Snapshots that may be pinned, told or not.
+    may_be_pinned: BTreeSet<String>,
     /// Acknowledgements.
     pub count: u64,
 }
@@ -103,6 +105,7 @@ impl Told {
     pub fn begins(&mut self, verb: &Verb) {
         match verb {
             Verb::Forget(ids) => self.snapshots.retain(|id, _| !ids.contains(id)),
+            Verb::Pin(id) => drop(self.may_be_pinned.insert(id.clone())),
             Verb::Unpin(id) => drop(self.pins.remove(id)),
             _ => {}
         }
@@ -126,6 +129,7 @@ impl Told {
                 }
             }
             Verb::Pin(id) => drop(self.pins.insert(id.clone())),
+            Verb::Unpin(id) => drop(self.may_be_pinned.remove(id)),
             _ => {}
         }
     }
@@ -255,14 +259,14 @@ impl Life {
         let newest = self.told.snapshots.keys().next_back().cloned();
         match (self.dice.below(20), newest) {
             (11..=13, _) if !old.is_empty() => {
-                let pinned = |id: &String| self.told.pins.contains(id);
+                let pinned = |id: &String| self.told.may_be_pinned.contains(id);
                 Verb::Forget(old.into_iter().filter(|id| !pinned(id)).collect())
             }
             (14..=16, _) => Verb::Gc,
             (17, _) => Verb::Repair,
             (18, Some(newest)) => Verb::Pin(newest),
-            (19, _) if !self.told.pins.is_empty() => {
-                Verb::Unpin(self.told.pins.first().unwrap().clone())
+            (19, _) if !self.told.may_be_pinned.is_empty() => {
+                Verb::Unpin(self.told.may_be_pinned.first().unwrap().clone())
             }
             _ => Verb::Seal(self.change()),
         }
