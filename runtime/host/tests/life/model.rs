@@ -74,6 +74,12 @@ impl Model {
         }
     }
 
+    /// A head was acknowledged by another session than the one that writes working files: they are
+    /// durable by a commit of their own.
+    pub fn headed(&mut self, commit: u64) {
+        self.commit = self.commit.max(commit);
+    }
+
     pub fn snapshot_made(&mut self, number: u32) {
         self.seen.snapshots.insert(number);
         self.kept_by.insert(number, self.seen.roots.clone());

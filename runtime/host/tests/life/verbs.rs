@@ -127,7 +127,7 @@ impl World {
                 let tops = roots.iter().map(name).collect::<Result<Vec<_>>>()?;
                 let ack = handle.forget(&ids, &tops)?;
                 model.forgotten(snapshots, roots);
-                model.committed(ack.head.commit);
+                model.headed(ack.head.commit);
             }
             Verb::Gc { unfinished } => {
                 let options = GcOptions {
@@ -139,7 +139,7 @@ impl World {
                 let handle = self.handle(Purpose::Upkeep)?;
                 handle.gc(options, &|| false)?;
                 let commit = handle.head().commit;
-                model.committed(commit);
+                model.headed(commit);
             }
             Verb::Repair => {
                 let report = self
