@@ -164,16 +164,42 @@ measure() {
 	busy_after=$(busy)
 	[ "$result" != ok ] || same_came_back || result=unequal
 	[ "$result" != failed ] || { say "$tool failed at $step of $set:" && tail -n 5 "$temp/said" >&2; }
+	write_row
+	rm -rf "$out"
+	if ! has "$tool" restore || { [ "$step" = ingest ] && [ "$result" != ok ]; }; then
+		rm -rf "$store" "$private"
+	fi
+}
+
+# write_row: what `measure` has found of its step.
+write_row() {
 	read -r real user system <"$temp/times"
 	printf '%s\t' "$set" "$round" "$tool" "$step" "$real" "$user" "$system" \
 		"$(sort -n "$temp/peaks" | tail -n 1 | grep . || echo 0)" "$before" "$(bytes_in "$store")" \
 		"$(others "$busy_before" "$busy_after" "$real" "$user" "$system")" >>"$results/rows"
 	printf '%s\n' "$result" >>"$results/rows"
 	say "$set $round/$repeat $step $tool: $real s, $result"
-	rm -rf "$out"
-	if ! has "$tool" restore || { [ "$step" = ingest ] && [ "$result" != ok ]; }; then
-		rm -rf "$store" "$private"
-	fi
+}
+
+# measure_commits: small pieces made durable, of us alone; each time in a store of its own.
+measure_commits() {
+	local set=commits tool=asl round step does store=$temp/stores/commits
+	local result before=0 busy_before busy_after real user system
+	for ((round = 1; round <= repeat; round++)); do
+		for step in grouped single; do
+			does=$step result=ok
+			rm -rf "$store"
+			mkdir -p "$store"
+			: >"$temp/peaks"
+			echo 0 0 0 >"$temp/times"
+			busy_before=$(busy)
+			timed_step || result=failed
+			busy_after=$(busy)
+			[ "$result" = ok ] || { say "$step commits failed:" && tail -n 5 "$temp/said" >&2; }
+			write_row
+		done
+	done
+	rm -rf "$store"
 }
 
 is_imager() { [[ " ${imagers[*]} " = *" $1 "* ]]; }

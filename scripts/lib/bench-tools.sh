@@ -45,6 +45,10 @@ asl_verify() { asl verify --identity "$temp/keys/owner.txt"; }
 asl_restore() { asl restore --snapshot 1 --identity "$temp/keys/owner.txt" --to "$out"; }
 asl_one() { asl cat "$file" --snapshot 1 --identity "$temp/keys/owner.txt"; }
 
+# Of the store alone, with no key, by a tool of ours.
+asl_grouped() { peak "$bench" commits "$store" $((1000 / share > 1 ? 1000 / share : 2)) $((100000 / share)); }
+asl_single() { peak "$bench" commits "$store" 1 $((1000 / share)); }
+
 # As it is used by default: each block is read back from the medium.
 asl_read_back_version() { "$program" --version; }
 asl_read_back_init() { asl_init; }

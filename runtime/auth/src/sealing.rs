@@ -33,34 +33,43 @@ pub trait Opens {
 /// # Errors
 /// `Invalid` for no recipients.
 pub fn seal_to(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    seal_into(recipients, plain, &mut out)?;
+    let mut out =
+        Vec::with_capacity(plain.len() + plain.len() / 4000 + 512 * (recipients.len() + 2));
+    out.extend_from_slice(plain);
+    seal_in_place(recipients, &mut out)?;
     Ok(out)
 }
 
-/// The same into a buffer that was used before, in place of what it held.
+/// The same where the bytes lie: afterwards `bytes` is the age file of what it held.
+///
+/// It takes no second room but the header's; with room for 16 bytes for each 64 KiB and 1 KiB more,
+/// nothing is moved to a larger buffer.
 ///
 /// # Errors
-/// As [`seal_to`].
-pub fn seal_into(recipients: &[Recipient], plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+/// As [`seal_to`]. Then the bytes are as they were, or all gone where they cannot be had back.
+pub fn seal_in_place(recipients: &[Recipient], bytes: &mut Vec<u8>) -> Result<()> {
     let failed = |why| Error::new(Kind::Io, "seal", "age file", why);
-    out.clear();
-    out.reserve(plain.len() + plain.len() / 4000 + 512 * (recipients.len() + 2));
     let seen = OnceCell::new();
     let witnesses: Vec<_> = recipients
         .iter()
         .map(|r| Witness::new(r.as_age(), &seen))
         .collect();
-    age::Encryptor::with_recipients(witnesses.iter().map(|w| w as &dyn age::Recipient))
-        .map_err(|e| Error::new(Kind::Invalid, "seal", "age file", e))?
-        .wrap_output(&mut *out)
-        .map_err(|e| Error::new(Kind::Io, "seal", "age file", e))?;
-    // The header and the salt are written; age's own stream, not yet begun, is let go.
-    let salt = out.last_chunk::<SALT>();
+    let mut head = Vec::new();
+    // age's own stream, not yet begun, is let go: the header and the salt are written.
+    drop(
+        age::Encryptor::with_recipients(witnesses.iter().map(|w| w as &dyn age::Recipient))
+            .map_err(|e| Error::new(Kind::Invalid, "seal", "age file", e))?
+            .wrap_output(&mut head)
+            .map_err(|e| Error::new(Kind::Io, "seal", "age file", e))?,
+    );
+    let salt = head.last_chunk::<SALT>();
     let stream = seen.get().zip(salt).and_then(|(k, s)| Stream::new(k, s));
-    stream
-        .and_then(|stream| stream.seal(plain, out))
-        .ok_or_else(|| failed("the cipher refused"))
+    let stream = stream.ok_or_else(|| failed("its key could not be made"))?;
+    let sealed = stream.seal_behind(&head, bytes);
+    sealed.ok_or_else(|| {
+        bytes.clear();
+        failed("the cipher refused")
+    })
 }
 
 /// Opens a whole age file.

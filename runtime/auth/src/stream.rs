@@ -80,23 +80,28 @@ impl Stream {
         Nonce::assume_unique_for_key(bytes)
     }
 
-    /// Seals a whole plaintext behind what `out` holds. `None` where the cipher refuses, which it
-    /// does for no length that fits memory.
-    pub(crate) fn seal(&self, plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    /// Seals a whole plaintext where it lies, with `head` before it. `None` where the cipher
+    /// refuses, which it does for no length that fits memory; the plaintext is then spoilt.
+    pub(crate) fn seal_behind(&self, head: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
+        let length = bytes.len();
         // A plaintext of nothing is one chunk of nothing.
-        let last = plain.len().saturating_sub(1) / CHUNK;
-        for n in 0..=last {
-            let rest = plain.get(n * CHUNK..).unwrap_or_default();
-            let chunk = rest.get(..CHUNK).unwrap_or(rest);
-            let begin = out.len();
-            out.extend_from_slice(chunk);
-            let sealed = out.get_mut(begin..)?;
+        let last = length.saturating_sub(1) / CHUNK;
+        bytes.resize(head.len() + length + (last + 1) * TAG, 0);
+        // From the last chunk on: each moves back by what the sealed ones before it are longer.
+        for n in (0..=last).rev() {
+            let from = n * CHUNK;
+            let to = head.len() + n * (CHUNK + TAG);
+            let plain = CHUNK.min(length - from);
+            bytes.copy_within(from..from + plain, to);
+            let (chunk, rest) = bytes.get_mut(to..)?.split_at_mut_checked(plain)?;
             let nonce = Stream::nonce(n as u64, n == last);
-            let tag = self
+            let sealed = self
                 .0
-                .seal_in_place_separate_tag(nonce, Aad::empty(), sealed);
-            out.extend_from_slice(tag.ok()?.as_ref());
+                .seal_in_place_separate_tag(nonce, Aad::empty(), chunk);
+            rest.get_mut(..TAG)?
+                .copy_from_slice(sealed.ok()?.as_ref().get(..TAG)?);
         }
+        bytes.get_mut(..head.len())?.copy_from_slice(head);
         Some(())
     }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use asl_auth::epoch::{open_epoch, open_keys};
-use asl_auth::sealing::{has_shape, open_range, open_with, seal_to, Opened};
+use asl_auth::sealing::{has_shape, open_range, open_with, seal_in_place, seal_to, Opened};
 use asl_auth::*;
 use asl_core::Kind;
 use common::entropy;
@@ -324,4 +324,35 @@ fn recipients_of_other_kinds_are_refused() {
     ] {
         assert!(text.parse::<Recipient>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_is_sealed_where_it_lies_is_opened_to_the_byte_whatever_its_length() {
+    let id = DataIdentity::generate();
+    let to = [id.recipient()];
+    let lengths = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK, 7 * CHUNK + 9];
+    for length in lengths {
+        let plain = pattern(length);
+        let mut bytes = plain.clone();
+        seal_in_place(&to, &mut bytes).unwrap();
+        assert!(has_shape(&bytes), "{length}");
+        assert!(open_with(&id, &bytes).unwrap()[..] == plain, "{length}");
+    }
+}
+
+#[test]
+fn sealing_in_place_needs_no_second_buffer() {
+    let to = [DataIdentity::generate().recipient()];
+    let mut bytes = Vec::with_capacity(32 * CHUNK + 32 * 16 + 1024);
+    bytes.extend(pattern(32 * CHUNK));
+    let before = (bytes.as_ptr(), bytes.capacity());
+    seal_in_place(&to, &mut bytes).unwrap();
+    assert_eq!((bytes.as_ptr(), bytes.capacity()), before);
+}
+
+#[test]
+fn bytes_that_could_not_be_sealed_in_place_are_as_they_were() {
+    let mut bytes = pattern(3 * CHUNK + 5);
+    assert!(seal_in_place(&[], &mut bytes).is_err());
+    assert!(bytes == pattern(3 * CHUNK + 5));
 }

@@ -34,6 +34,15 @@ struct Sealing {
     segment: [Recipient; 2],
 }
 
+impl Sealing {
+    fn recipients(&self, part: Part) -> &[Recipient] {
+        match part {
+            Part::Block => &self.block,
+            Part::Segment | Part::Working => &self.segment,
+        }
+    }
+}
+
 impl AgeSealer {
     /// Seals under the credential's epoch, which must be the DAM's.
     ///
@@ -204,17 +213,11 @@ impl Sealer for AgeSealer {
     }
 
     fn seal(&self, part: Part, plain: &[u8]) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        self.seal_into(part, plain, &mut out)?;
-        Ok(out)
+        sealing::seal_to(self.sealing_to()?.recipients(part), plain)
     }
 
-    fn seal_into(&self, part: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let to = self.sealing_to()?;
-        match part {
-            Part::Block => sealing::seal_into(&to.block, plain, out),
-            Part::Segment | Part::Working => sealing::seal_into(&to.segment, plain, out),
-        }
+    fn seal_in_place(&self, part: Part, bytes: &mut Vec<u8>) -> Result<()> {
+        sealing::seal_in_place(self.sealing_to()?.recipients(part), bytes)
     }
 
     fn open(&self, part: Part, epoch: u32, sealed: &[u8]) -> Result<Vec<u8>> {

@@ -65,13 +65,13 @@ pub trait Sealer: Send + Sync {
     /// `Refused` where the seal credential is not at hand; `Io` where randomness cannot be had.
     fn seal(&self, part: Part, plain: &[u8]) -> Result<Vec<u8>>;
 
-    /// Seals into a buffer that was used before, in place of what it held: the kernel gives fresh
-    /// memory slowly, page by page.
+    /// Seals bytes where they lie: afterwards they are the sealed form of what they were.
     ///
     /// # Errors
-    /// As [`Sealer::seal`].
-    fn seal_into(&self, part: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        *out = self.seal(part, plain)?;
+    /// As [`Sealer::seal`]. Then the bytes are as they were, or all gone where they cannot be had
+    /// back.
+    fn seal_in_place(&self, part: Part, bytes: &mut Vec<u8>) -> Result<()> {
+        *bytes = self.seal(part, bytes)?;
         Ok(())
     }
 
@@ -179,9 +179,7 @@ impl Sealer for PlainSealer {
         Ok(plain.to_vec())
     }
 
-    fn seal_into(&self, _: Part, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        out.clear();
-        out.extend_from_slice(plain);
+    fn seal_in_place(&self, _: Part, _: &mut Vec<u8>) -> Result<()> {
         Ok(())
     }
 

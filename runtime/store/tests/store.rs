@@ -976,15 +976,16 @@ fn a_store_of_many_commits_has_few_segments_and_finds_every_piece() {
     let backend = Memory::new();
     let store = created(&backend);
     let count = 80u64;
+    // Large enough that no block is sealed again, grown.
     for n in 0..count {
-        put(&store, &noise(100, n));
+        put(&store, &noise(5000, n));
         store.commit().unwrap();
     }
     let current = store.current();
     assert!(current.segments.len() < 12, "{}", current.segments.len());
     assert_eq!(current.blocks.len() as u64, count);
     let held = |store: &Store| {
-        (0..count).all(|n| store.get_piece(&id_of(&noise(100, n))).unwrap() == noise(100, n))
+        (0..count).all(|n| store.get_piece(&id_of(&noise(5000, n))).unwrap() == noise(5000, n))
     };
     assert!(held(&store));
     drop(store);
@@ -1012,7 +1013,7 @@ fn a_store_of_many_commits_has_few_segments_and_finds_every_piece() {
 /// How many of the pieces are not known any more.
 fn put_again(store: &Store, count: u64) -> usize {
     let known = |n: &u64| {
-        let bytes = noise(100, *n);
+        let bytes = noise(5000, *n);
         store.put_piece(id_of(&bytes), &blob(), &bytes).unwrap() == Put::Known
     };
     (0..count).filter(|n| !known(n)).count()

@@ -239,10 +239,12 @@ impl StoreHandle {
         }
     }
 
-    /// Bytes that count: what the domain has stored, and what crashed writers left beside it.
+    /// Bytes that count: what the domain has stored or is about to seal again, and what crashed
+    /// writers left beside it.
     fn held(&self) -> u64 {
         let orphans = self.orphans.load(Ordering::Relaxed);
-        self.store.stored_bytes().saturating_add(orphans)
+        let stored = self.store.stored_bytes().saturating_add(orphans);
+        stored.saturating_add(self.store.again_bytes())
     }
 
     /// Stored bytes, with what may still be on its way and what will be written about it, at most.

@@ -6,6 +6,7 @@
 //! or is one chunk where it is no longer than the average.
 
 use super::cutter::Cutter;
+use super::file::READ;
 use super::session::{Session, Tag};
 use crate::cache::Placing;
 use crate::{Chunking, HOLE, PAGE};
@@ -98,6 +99,10 @@ impl BlobWriter {
     pub(crate) fn finish(mut self, s: &mut Session) -> Result<Written> {
         self.settle_zeros(s)?;
         self.end_run(s)?;
+        if self.tag == Tag::Blob && self.buffer.capacity() > 0 {
+            self.buffer.clear();
+            s.room = std::mem::take(&mut self.buffer);
+        }
         let digest = Digest::from(self.hasher.finalize());
         let (mut depth, size) = (0u8, self.size);
         let mut below = std::mem::take(&mut self.levels).into_iter().peekable();
@@ -140,12 +145,14 @@ impl BlobWriter {
         } else {
             // Shorter than HOLE, so it fits any address space.
             let length = self.buffer.len() + zeros as usize;
+            self.make_room(s);
             self.buffer.resize(length, 0);
             self.cut_full(s)
         }
     }
 
     fn data(&mut self, s: &mut Session, bytes: &[u8]) -> Result<()> {
+        self.make_room(s);
         self.buffer.extend_from_slice(bytes);
         self.cut_full(s)
     }
@@ -160,11 +167,23 @@ impl BlobWriter {
         Ok(())
     }
 
+    /// A file takes a buffer with its first bytes: for a chunk, what is read at once, and zeros between.
+    fn make_room(&mut self, s: &mut Session) {
+        if self.tag == Tag::Blob && self.buffer.capacity() == 0 {
+            self.buffer = std::mem::take(&mut s.room);
+            let most = self.cutter.max + READ + HOLE as usize;
+            self.buffer.reserve_exact(most);
+        }
+    }
+
     fn end_run(&mut self, s: &mut Session) -> Result<()> {
         if !self.cut && self.buffer.len() <= self.cutter.avg {
             if !self.buffer.is_empty() {
                 let buffer = std::mem::take(&mut self.buffer);
-                self.put_piece(s, &buffer)?;
+                let put = self.put_piece(s, &buffer);
+                self.buffer = buffer;
+                self.buffer.clear();
+                return put;
             }
             return Ok(());
         }

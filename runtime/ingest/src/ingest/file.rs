@@ -10,7 +10,7 @@ use rustix::fs::{seek, SeekFrom};
 use rustix::io::{pread, Errno};
 
 /// Bytes of one read.
-const READ: usize = 1 << 20;
+pub(super) const READ: usize = 1 << 20;
 /// Unreadable ranges of one file told with their offsets; further ones are counted.
 const RANGES: usize = 200;
 

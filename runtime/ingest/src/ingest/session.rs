@@ -25,6 +25,8 @@ pub(crate) struct Session<'a> {
     pub problems: Problems,
     /// What is known of the source, and what is learnt of it.
     pub cache: Cache,
+    /// The buffer that the last file was cut in, for the next one.
+    pub room: Vec<u8>,
 }
 
 impl<'a> Session<'a> {
@@ -43,6 +45,7 @@ impl<'a> Session<'a> {
             progress: Progress::default(),
             problems: Problems::default(),
             cache: Cache::off(),
+            room: Vec::new(),
         })
     }
 

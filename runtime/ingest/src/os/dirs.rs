@@ -51,36 +51,57 @@ pub(crate) fn open_beneath(
     Err(Errno::AGAIN)
 }
 
-/// The names of one directory, sorted, in one piece of memory.
+/// Bytes of names that lie together: a long list grows without being copied.
+const PART: usize = 256 << 10;
+
+/// The names of one directory, sorted; six bytes each beside its own.
 #[derive(Debug, Default)]
 pub(crate) struct NameList {
-    bytes: Vec<u8>,
-    spans: Vec<(usize, usize)>,
+    /// Each name after its length, two bytes.
+    parts: Vec<Vec<u8>>,
+    /// Where each name lies, were every part [`PART`] bytes long.
+    places: Vec<u32>,
 }
 
 impl NameList {
     /// The name of a number, from 0.
     pub(crate) fn get(&self, n: usize) -> Option<&[u8]> {
-        let (from, to) = *self.spans.get(n)?;
-        self.bytes.get(from..to)
+        name_at(&self.parts, *self.places.get(n)?)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.spans.len()
+        self.places.len()
     }
 
-    fn push(&mut self, name: &[u8]) {
-        let from = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.spans.push((from, self.bytes.len()));
+    /// Takes a name in; none where 4 GiB are full.
+    fn push(&mut self, name: &[u8]) -> Option<()> {
+        let length = u16::try_from(name.len()).ok()?.to_le_bytes();
+        let needs = length.len() + name.len();
+        let fits = |part: &&mut Vec<u8>| part.len() + needs <= PART;
+        if self.parts.last_mut().filter(fits).is_none() {
+            // The first one grows: most directories are small.
+            let room = if self.parts.is_empty() { 0 } else { PART };
+            self.parts.push(Vec::with_capacity(room));
+        }
+        let begin = (self.parts.len() - 1).checked_mul(PART)?;
+        let part = self.parts.last_mut()?;
+        self.places.push(u32::try_from(begin + part.len()).ok()?);
+        part.extend_from_slice(&length);
+        part.extend_from_slice(name);
+        Some(())
     }
 
     fn sort(&mut self) {
-        let bytes = &self.bytes;
-        self.spans
-            .sort_unstable_by_key(|(from, to)| bytes.get(*from..*to));
+        let parts = &self.parts;
+        self.places.sort_unstable_by_key(|at| name_at(parts, *at));
     }
+}
+
+fn name_at(parts: &[Vec<u8>], at: u32) -> Option<&[u8]> {
+    let part = parts.get(at as usize / PART)?;
+    let (length, rest) = part.get(at as usize % PART..)?.split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_le_bytes(*length)))
 }
 
 /// Reads the names of an open directory; where that fails, what was read and the error.
@@ -93,8 +114,9 @@ pub(crate) fn read_names(fd: BorrowedFd<'_>) -> (NameList, Option<Errno>) {
         match entry {
             Ok(e) => {
                 let name = e.file_name().to_bytes();
-                if name != b"." && name != b".." {
-                    names.push(name);
+                if name != b"." && name != b".." && names.push(name).is_none() {
+                    failed = Some(Errno::OVERFLOW);
+                    break;
                 }
             }
             Err(Errno::INTR) => {}
@@ -295,5 +317,44 @@ mod tests {
         assert_eq!((names.len(), failed), (5, None));
         let all: Vec<&[u8]> = (0..5).filter_map(|n| names.get(n)).collect();
         assert_eq!(all, [&b"\x01"[..], b"a", b"a b", b"a\xff", b"b"]);
+    }
+
+    #[test]
+    fn a_long_list_gives_every_name_back_in_order() {
+        let mut names = NameList::default();
+        let name = |n: u32| {
+            format!(
+                "{:08x}-{}",
+                n.wrapping_mul(0x9e37_79b1),
+                "x".repeat(n as usize % 300)
+            )
+        };
+        (0..20_000).for_each(|n| names.push(name(n).as_bytes()).unwrap());
+        names.sort();
+        let mut expected: Vec<String> = (0..20_000).map(name).collect();
+        expected.sort();
+        assert_eq!(names.len(), expected.len());
+        for (n, name) in expected.iter().enumerate() {
+            assert_eq!(names.get(n), Some(name.as_bytes()));
+        }
+        assert_eq!(names.get(expected.len()), None);
+        assert!(names.parts.len() > 10);
+    }
+
+    #[test]
+    fn names_of_no_bytes_and_of_a_parts_end_are_kept_apart() {
+        let mut names = NameList::default();
+        let long = vec![b'y'; 60_000];
+        for name in [&b""[..], &long, b"a", &long, &long, &long, &long, b"z"] {
+            names.push(name).unwrap();
+        }
+        assert!(
+            names.push(&vec![0; 1 << 16]).is_none(),
+            "longer than any name"
+        );
+        let held: Vec<usize> = (0..names.len())
+            .map(|n| names.get(n).unwrap().len())
+            .collect();
+        assert_eq!(held, [0, 60_000, 1, 60_000, 60_000, 60_000, 60_000, 1]);
     }
 }

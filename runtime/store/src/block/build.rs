@@ -1,183 +1,15 @@
-//! Filling a block: pieces are grouped, groups compressed, extents laid back to back.
+//! Filling a block: extents are laid back to back, a directory after them.
 
 use super::directory::{Directory, Entry, ENTRY_ROW, EXTENT_ROW, FOOTER};
-use super::extent::{Codec, Extent, Located};
+use super::extent::{Extent, Located};
+use super::pack::{Packed, GROUP_BYTES};
 use crate::wire::len32;
-use asl_core::{ChunkId, Error, Kind, Result, TypeTag};
+use asl_core::{Result, TypeTag};
 
-/// Small pieces share an extent of about this many bytes, so that they compress together and a
-/// read still decodes little: 128 KiB.
-const GROUP_BYTES: usize = 128 << 10;
-/// Pieces of one group at most: a directory stays small beside its extents.
-const GROUP_PIECES: usize = 4096;
-/// A piece from this size is looked at before compressing it; below, looking is as dear as doing.
-const LOOKED_AT_FROM: usize = 16 << 10;
-/// What is counted of such a piece, in three places: 1 KiB each.
-const COUNTED: usize = 1 << 10;
-/// What is then tried of it, in two places: 4 KiB each.
-const TRIED: usize = 4 << 10;
-const LEVEL: i32 = 1;
 const WHAT: &str = "block";
 
-/// Pieces that will share one extent.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    plain: Vec<u8>,
-    pieces: Vec<(ChunkId, TypeTag, u32)>,
-}
-
-impl Group {
-    /// Adds a piece, which the caller has found to be at most `MAX_PIECE` long.
-    pub(crate) fn push(&mut self, id: ChunkId, tag: &TypeTag, bytes: &[u8]) -> Result<()> {
-        let length = len32(WHAT, bytes.len())?;
-        if self.plain.is_empty() {
-            // Room at once: a growing buffer is copied again and again.
-            self.plain
-                .reserve(bytes.len().max(GROUP_BYTES + GROUP_BYTES / 2));
-        }
-        self.plain.extend_from_slice(bytes);
-        self.pieces.push((id, tag.clone(), length));
-        Ok(())
-    }
-
-    /// Whether the group is ready to be compressed.
-    pub(crate) fn is_full(&self) -> bool {
-        self.plain.len() >= GROUP_BYTES || self.pieces.len() >= GROUP_PIECES
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    /// Bytes of its pieces.
-    pub(crate) fn len(&self) -> usize {
-        self.plain.len()
-    }
-
-    fn packed(self, compressed: Option<Vec<u8>>) -> Result<Packed> {
-        let plain = len32(WHAT, self.plain.len())?;
-        let (bytes, codec) = match compressed {
-            Some(z) => (z, Codec::Zstd),
-            None => (self.plain, Codec::Raw),
-        };
-        Ok(Packed {
-            bytes,
-            plain,
-            codec,
-            pieces: self.pieces,
-        })
-    }
-
-    /// A group of its own for a piece too large to share one.
-    pub(crate) fn stands_alone(length: usize) -> bool {
-        length >= GROUP_BYTES
-    }
-}
-
-/// A group after compression.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    bytes: Vec<u8>,
-    plain: u32,
-    codec: Codec,
-    pieces: Vec<(ChunkId, TypeTag, u32)>,
-}
-
-/// Compresses groups; one for each thread, since it keeps zstd's context.
-pub(crate) struct Packer(zstd::bulk::Compressor<'static>);
-
-impl Packer {
-    pub(crate) fn new() -> Result<Self> {
-        zstd::bulk::Compressor::new(LEVEL)
-            .map(Packer)
-            .map_err(|e| Error::new(Kind::Io, "set up", "the compressor", e))
-    }
-
-    /// Stores the group raw or as one zstd frame, whichever is smaller; pieces that would gain
-    /// nothing go raw into an extent of their own, untried.
-    pub(crate) fn pack(&mut self, group: Group) -> Result<Vec<Packed>> {
-        let (dense, other) = self.part(group)?;
-        let mut packed = Vec::with_capacity(2);
-        if !other.is_empty() {
-            let z = Some(self.compress(&other.plain)?).filter(|z| z.len() < other.plain.len());
-            packed.push(other.packed(z)?);
-        }
-        if !dense.is_empty() {
-            packed.push(dense.packed(None)?);
-        }
-        Ok(packed)
-    }
-
-    /// Parts the pieces that cannot be compressed from the others.
-    fn part(&mut self, group: Group) -> Result<(Group, Group)> {
-        let (mut dense, mut at) = (Vec::with_capacity(group.pieces.len()), 0);
-        for (_, _, length) in &group.pieces {
-            let end = at + *length as usize;
-            dense.push(self.is_dense(group.plain.get(at..end).unwrap_or_default())?);
-            at = end;
-        }
-        if !dense.contains(&true) {
-            return Ok((Group::default(), group));
-        }
-        if !dense.contains(&false) {
-            return Ok((group, Group::default()));
-        }
-        let (mut parts, mut rest) = ((Group::default(), Group::default()), &group.plain[..]);
-        for ((id, tag, length), dense) in group.pieces.into_iter().zip(dense) {
-            let (bytes, after) = rest.split_at_checked(length as usize).unwrap_or_default();
-            rest = after;
-            let to = if dense { &mut parts.0 } else { &mut parts.1 };
-            to.plain.extend_from_slice(bytes);
-            to.pieces.push((id, tag, length));
-        }
-        Ok(parts)
-    }
-
-    /// Whether compressing a piece would gain nothing: its bytes are spread as evenly as noise,
-    /// and parts of it do not shrink by a twentieth when tried.
-    fn is_dense(&mut self, piece: &[u8]) -> Result<bool> {
-        if piece.len() < LOOKED_AT_FROM {
-            return Ok(false);
-        }
-        let last = piece.len() - COUNTED;
-        let places = [0, last / 2, last].map(|at| piece.get(at..at + COUNTED).unwrap_or_default());
-        if !is_even(&places) {
-            return Ok(false);
-        }
-        let mut sample = Vec::with_capacity(2 * TRIED);
-        for at in [piece.len() / 4, piece.len() / 4 * 3] {
-            let part = piece.get(at..).unwrap_or_default();
-            sample.extend_from_slice(part.get(..TRIED).unwrap_or(part));
-        }
-        let shrunk = self.compress(&sample)?.len();
-        Ok(shrunk >= sample.len() - sample.len() / 20)
-    }
-
-    fn compress(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
-        self.0
-            .compress(plain)
-            .map_err(|e| Error::new(Kind::Io, "compress", WHAT, e))
-    }
-}
-
-/// Whether bytes are spread evenly: the sum of the squares of their counts is within a fifth of
-/// what it is for noise, where zip, jpeg, zstd and age lie, and machine code or text never.
-fn is_even(places: &[&[u8]]) -> bool {
-    let mut counts = [0u32; 256];
-    let mut n = 0u32;
-    for byte in places.iter().copied().flatten() {
-        if let Some(count) = counts.get_mut(usize::from(*byte)) {
-            *count += 1;
-        }
-        n += 1;
-    }
-    let squares: u32 = counts.iter().map(|c| c * c).sum();
-    let of_noise = n + n * (n.max(1) - 1) / 256;
-    squares < of_noise + of_noise / 5
-}
-
 /// A block being filled, in memory only.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct BlockBuilder {
     bytes: Vec<u8>,
     tag_bytes: usize,
@@ -195,12 +27,23 @@ impl BlockBuilder {
         }
     }
 
-    /// Lays down the extents of a group.
-    pub(crate) fn push(&mut self, packed: Vec<Packed>) -> Result<()> {
-        packed.into_iter().try_for_each(|extent| self.lay(extent))
+    /// A block that goes on where a smaller one ended, likewise.
+    pub(crate) fn grown(small: &BlockBuilder, bytes: Vec<u8>, target: usize) -> Self {
+        let mut block = BlockBuilder {
+            tag_bytes: small.tag_bytes,
+            directory: small.directory.clone(),
+            ..BlockBuilder::within(bytes, target)
+        };
+        block.bytes.extend_from_slice(&small.bytes);
+        block
     }
 
-    fn lay(&mut self, packed: Packed) -> Result<()> {
+    /// Lays down the extents of a group; answers the buffers they were in.
+    pub(crate) fn push(&mut self, packed: Vec<Packed>) -> Result<Vec<Vec<u8>>> {
+        packed.into_iter().map(|extent| self.lay(extent)).collect()
+    }
+
+    fn lay(&mut self, packed: Packed) -> Result<Vec<u8>> {
         let extent = len32(WHAT, self.directory.extents.len())?;
         self.directory.extents.push(Extent {
             offset: len32(WHAT, self.bytes.len())?,
@@ -221,7 +64,7 @@ impl BlockBuilder {
             });
             inner = inner.saturating_add(length);
         }
-        Ok(())
+        Ok(packed.bytes)
     }
 
     fn tag(&mut self, tag: TypeTag) -> Result<u32> {
@@ -260,7 +103,7 @@ impl BlockBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cut, Unpacker};
+    use super::super::{cut, Codec, Group, Packer, Unpacker};
     use super::*;
 
     fn extract(stored: &[u8], at: &Located) -> Result<Vec<u8>> {
@@ -375,17 +218,6 @@ mod tests {
         let (plain, located) = block(&[("a", counting)]);
         assert_eq!(located[0].codec, Codec::Zstd);
         assert!(plain.len() < 10_000, "{}", plain.len());
-    }
-
-    #[test]
-    fn only_noise_is_even() {
-        let even = |bytes: &[u8]| is_even(&[bytes]);
-        assert!((0..200).all(|seed| even(&noise(3 * COUNTED, seed))));
-        let text = b"In the beginning was the word, and the word was told. ".repeat(60);
-        assert!(!even(&text[..3 * COUNTED]));
-        let code: Vec<u8> = noise(3 * COUNTED, 1).iter().map(|b| b & 0x7f).collect();
-        assert!(!even(&code));
-        assert!(!even(&[]));
     }
 
     #[test]

@@ -5,10 +5,12 @@
 mod build;
 mod directory;
 mod extent;
+mod pack;
 
-pub(crate) use build::{BlockBuilder, Group, Packed, Packer};
+pub(crate) use build::BlockBuilder;
 pub(crate) use directory::Directory;
 pub(crate) use extent::{cut, Codec, Located, Unpacker};
+pub(crate) use pack::{is_kept, Group, Packed, Packer};
 
 /// Bytes of one piece at most: 16 MiB less 64 KiB, so that a sealed piece's extent stays below
 /// 16 MiB whatever its codec.

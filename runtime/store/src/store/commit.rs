@@ -1,6 +1,7 @@
 //! Making pieces exist: blocks and segments, one barrier, one frame (formats.md, "Durability
 //! order").
 
+use super::grown::Superseded;
 use super::{Ack, Store, Writer};
 use crate::block::Located;
 use crate::index::Paged;
@@ -193,9 +194,13 @@ impl Store {
         if blocks.is_empty() && !always {
             return Ok(self.ack(writer.log.head()));
         }
+        let current = self.current();
+        let pinned = root.is_some() || blocks.iter().any(|b| current.blocks.contains_key(&b.id));
+        drop(current);
         let done = self.commit_blocks(writer, &blocks, root);
-        if done.is_err() {
-            pipeline.give_back(blocks);
+        match done {
+            Ok(_) => pipeline.committed(blocks, (!pinned).then_some(writer.small.roots)),
+            Err(_) => pipeline.give_back(blocks),
         }
         done.map(|head| self.ack(head))
     }
@@ -209,13 +214,15 @@ impl Store {
         // First, as its number is the lower one.
         let mut plans: Vec<Plan> = self.plan_merge(writer)?.into_iter().collect();
         plans.extend(self.plan_segments(writer, blocks)?);
+        let superseded = self.superseded(writer, blocks);
         if let Some(id) = root {
-            let record = self.put_set(id, blocks)?;
+            let record = self.put_set(id, blocks, &superseded)?;
             match plans.last_mut() {
                 Some(last) => last.records.push(record),
                 None => plans.push(Plan::of(vec![record])),
             }
         }
+        self.plan_superseded(&superseded, &mut plans);
         self.plan_reliance(&mut plans);
         self.backend.barrier()?;
         let mut head = writer.log.head();
@@ -228,6 +235,7 @@ impl Store {
             }
         }
         self.committed(blocks);
+        self.let_go(writer, &superseded, root.is_some());
         Ok(head)
     }
 
@@ -312,7 +320,12 @@ impl Store {
     }
 
     /// Writes the block set of a root that is being finished.
-    fn put_set(&self, id: ChunkId, blocks: &[SealedBlock]) -> Result<Record> {
+    fn put_set(
+        &self,
+        id: ChunkId,
+        blocks: &[SealedBlock],
+        superseded: &Superseded,
+    ) -> Result<Record> {
         let mut set = BTreeSet::new();
         {
             let front = self.front();
@@ -334,6 +347,7 @@ impl Store {
                 }
             }
         }
+        superseded.rename(&mut set);
         let bytes = BlockSet(set).encode()?;
         let digest = Digest::of(&bytes);
         put_named(&*self.backend, &names::block_set(&digest)?, &bytes)?;

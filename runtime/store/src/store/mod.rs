@@ -2,6 +2,7 @@
 
 mod commit;
 mod gc;
+mod grown;
 mod many;
 mod merge;
 mod open;
@@ -31,6 +32,7 @@ use crate::pipeline::Pipeline;
 use crate::sealer::Sealer;
 use asl_backend::{Backend, Durability};
 use asl_core::{BlockId, ChunkId, Error, Kind, Result};
+use grown::Superseding;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -89,6 +91,7 @@ pub(crate) struct Writer {
     ledger: Ledger,
     next_segment: u32,
     checkpoints: Schedule,
+    small: Superseding,
 }
 
 /// What a put touches.
@@ -153,6 +156,12 @@ impl Store {
     pub fn pending_bytes(&self) -> u64 {
         let waiting = self.front().group.len() as u64;
         waiting + self.pipeline.as_ref().map_or(0, Pipeline::pending_bytes)
+    }
+
+    /// Bytes of a small block that is committed and will be sealed once more, grown; for a while both
+    /// are stored.
+    pub fn again_bytes(&self) -> u64 {
+        self.pipeline.as_ref().map_or(0, Pipeline::again_bytes)
     }
 
     /// What was found damaged at opening: the log, in [`Mode::Read`]; segments, in both modes.

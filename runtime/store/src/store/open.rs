@@ -184,6 +184,7 @@ impl Store {
                 ledger,
                 next_segment,
                 checkpoints: found.schedule,
+                small: Default::default(),
             }),
             current: RwLock::new(Arc::new(current)),
             index: RwLock::new(index),

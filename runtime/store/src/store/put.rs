@@ -59,7 +59,7 @@ impl Store {
             front.pending.insert(id);
             front.touch(id);
             if Group::stands_alone(bytes.len()) {
-                let mut alone = Group::default();
+                let mut alone = pipeline.group();
                 alone.push(id, tag, bytes)?;
                 Some(alone)
             } else {
@@ -67,7 +67,7 @@ impl Store {
                 front
                     .group
                     .is_full()
-                    .then(|| std::mem::take(&mut front.group))
+                    .then(|| std::mem::replace(&mut front.group, pipeline.group()))
             }
         };
         if let Some(group) = ready {

@@ -87,7 +87,7 @@ impl Store {
     }
 }
 
-/// The extents read last, up to [`Extents::MOST`] bytes of them, the oldest going first.
+/// The extents read last: up to [`Extents::MOST`] bytes of them, or one; the oldest goes first.
 #[derive(Default)]
 pub(super) struct Extents {
     held: HashMap<(BlockId, u32), Arc<Vec<u8>>>,
@@ -96,8 +96,8 @@ pub(super) struct Extents {
 }
 
 impl Extents {
-    /// 32 MiB, so that the largest extent fits.
-    const MOST: usize = 32 << 20;
+    /// 8 MiB: some sixty directories' worth.
+    const MOST: usize = 8 << 20;
 
     fn get(&self, key: &(BlockId, u32)) -> Option<Arc<Vec<u8>>> {
         self.held.get(key).map(Arc::clone)
@@ -122,7 +122,7 @@ impl Extents {
         } else {
             self.order.push_back(key);
         }
-        while self.bytes > Self::MOST {
+        while self.bytes > Self::MOST && self.order.len() > 1 {
             let Some(oldest) = self.order.pop_front() else {
                 return;
             };

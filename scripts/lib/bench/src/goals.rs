@@ -6,6 +6,8 @@ use crate::rows::{Key, Rows, What};
 pub const US: &str = "asl";
 /// The limit it is held against.
 pub const PROBE: &str = "probe";
+/// No data set: 100 000 small pieces made durable, many to a commit; fewer one by one.
+pub const COMMITS: &str = "commits";
 /// Programs that copy an image and seal nothing.
 pub const IMAGERS: [&str; 3] = ["dd", "dc3dd", "ewf"];
 
@@ -51,8 +53,13 @@ const fn goal(
 use Against::{BestPeer, Nothing, Tool};
 use What::{Cpu, Growth, Peak, Store, User, Wall};
 
+/// Any step has no more than this, in MiB.
+const fn peak(set: &'static str, step: &'static str) -> Goal {
+    goal((set, step, Peak), Nothing, 128.0, Some(64.0))
+}
+
 /// Every goal that this run can judge.
-pub const GOALS: [Goal; 24] = [
+pub const GOALS: [Goal; 36] = [
     goal(("home", "ingest", Wall), Tool(PROBE), 1.4, Some(1.15)),
     goal(("big", "ingest", Wall), Tool(PROBE), 1.3, Some(1.1)),
     goal(("small", "ingest", Wall), Tool(PROBE), 1.1, Some(0.8)),
@@ -69,12 +76,25 @@ pub const GOALS: [Goal; 24] = [
     goal(("home", "verify", Wall), Tool("rustic"), 0.65, Some(0.4)),
     goal(("home", "restore", Wall), Tool("restic"), 0.8, Some(0.6)),
     goal(("home", "restore", User), Tool("bupstash"), 1.0, None),
+    goal(("small", "restore", Wall), Tool("restic"), 0.8, Some(0.6)),
+    goal(("big", "restore", Wall), Tool("restic"), 0.8, Some(0.6)),
     goal(("home", "one", Wall), Nothing, 0.03, Some(0.01)),
-    goal(("home", "ingest", Peak), Nothing, 128.0, Some(64.0)),
-    goal(("home", "restore", Peak), Nothing, 128.0, Some(64.0)),
-    goal(("home", "verify", Peak), Nothing, 128.0, Some(64.0)),
-    goal(("small", "ingest", Peak), Nothing, 128.0, Some(64.0)),
-    goal(("big", "ingest", Peak), Nothing, 128.0, Some(64.0)),
+    peak("home", "ingest"),
+    peak("home", "rerun"),
+    peak("home", "verify"),
+    peak("home", "restore"),
+    peak("home", "one"),
+    peak("home", "incremental"),
+    peak("small", "ingest"),
+    peak("small", "rerun"),
+    peak("small", "verify"),
+    peak("small", "restore"),
+    peak("big", "ingest"),
+    peak("big", "verify"),
+    peak("big", "restore"),
+    peak("big", "incremental"),
+    // 100 000 pieces: 50 000 and 150 000 a second.
+    goal((COMMITS, "grouped", Wall), Nothing, 2.0, Some(0.667)),
     goal(("big", "ingest", Wall), Tool("dc3dd"), 0.5, None),
     goal(("big", "ingest", Wall), Tool("ewf"), 0.2, None),
     goal(("home", "ingest", Store), Tool("restic"), 1.0, Some(0.97)),

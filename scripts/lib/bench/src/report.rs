@@ -1,6 +1,6 @@
 //! The tables of a run, in Markdown or JSON.
 
-use crate::goals::{GOALS, PROBE, US};
+use crate::goals::{COMMITS, GOALS, PROBE, US};
 use crate::rows::{Rows, What};
 use anyhow::{Context, Result};
 use serde_json::{json, Map, Value};
@@ -58,6 +58,10 @@ fn in_markdown(rows: &Rows, facts: &Facts) -> String {
         }
     }
     for set in rows.each(|r| &r.set) {
+        if set == COMMITS {
+            out += &commit_line(rows);
+            continue;
+        }
         out += &set_table(rows, facts, set);
         out += &ratio_table(rows, set);
     }
@@ -123,6 +127,22 @@ fn set_table(rows: &Rows, facts: &Facts, set: &str) -> String {
         out += &format!("| {tool} | missing: {why} |{}\n", " - |".repeat(11));
     }
     out
+}
+
+/// What small commits take.
+fn commit_line(rows: &Rows) -> String {
+    let of = |step| match (
+        rows.median((COMMITS, US, step), What::Wall),
+        rows.fault((COMMITS, US, step)),
+    ) {
+        (Some(wall), _) => format!("{} s", seconds(wall)),
+        (None, fault) => format!("**{}**", fault.unwrap_or("not measured")),
+    };
+    let (grouped, single) = (of("grouped"), of("single"));
+    format!(
+        "\n**commits** of pieces of 4 KiB, until durable: 100 000 pieces, 1000 to a commit: {grouped}; \
+        1000 pieces, one to a commit: {single} (counts as small as the run's size)\n"
+    )
 }
 
 /// Our wall time against that of each other tool, paired by round.
@@ -260,6 +280,22 @@ mod tests {
             "{said}"
         );
         let goal = "| restore `home`: wall, x restic | 0.8 | 0.6 | - | not measured |";
+        assert!(said.contains(goal), "{said}");
+    }
+
+    #[test]
+    fn commits_are_a_line_and_no_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rows, facts) = (dir.path().join("rows"), dir.path().join("facts"));
+        let line = "commits 1 asl grouped 1.5 1 1 65536 0 9000000 5 ok";
+        fs::write(&rows, line.replace(' ', "\t")).unwrap();
+        fs::write(&facts, "size\tfull\n").unwrap();
+        let (rows, facts) = (Rows::read(&rows).unwrap(), Facts::read(&facts).unwrap());
+        let said = in_markdown(&rows, &facts);
+        assert!(said.contains("1000 to a commit: 1.50 s"), "{said}");
+        assert!(said.contains("one to a commit: **not measured**"), "{said}");
+        assert!(!said.contains("| asl |"), "{said}");
+        let goal = "| grouped `commits`: wall, s | 2 | 0.667 | 1.50 | first |";
         assert!(said.contains(goal), "{said}");
     }
 

@@ -4,159 +4,30 @@
 //! full; writers put sealed blocks in place, so that no worker waits for the medium. What a stage
 //! could not do stays where it waited, and is tried again.
 //!
-//! Memory is bounded: groups that wait hold at most [`QUEUE_BYTES`] (or one group); the open block
-//! holds its target and one extent more; at most [`IN_HAND`] full blocks are sealed or written
-//! before packing stops, one more where two workers fill one at once; a block being sealed is there
-//! in two forms; [`BUFFERS`] buffers are kept where fewer are in use. With a target of 16 MiB and
-//! two workers that is 8 + 16 + 3 x 16 + 2 x 16 MiB and small change at the very worst. That is what
-//! is in use; the process holds more (184 MB seen when sealing an encrypted domain).
+//! Memory is bounded: groups that wait hold at most 4 MiB (or one group); the open block holds its
+//! target and one extent more; at most two full blocks are sealed or written before packing stops,
+//! one more where two workers fill one at once. A block is sealed where it lies, and three buffers
+//! are kept where fewer are in use. With a target of 16 MiB and two workers that is 4 + 16 + 3 x 16
+//! MiB at the very worst, and some MiB for the buffers of groups, of which 32 are kept.
 //!
 //! The open block lives in memory only; `store/blocks/open/` stays empty (invariant 8).
 
-use crate::block::{BlockBuilder, Group, Located, Packed, Packer, MAX_SEALED_BLOCK};
+mod state;
+
+pub(crate) use state::{SealedBlock, Small};
+
+use crate::block::{Group, Packer, MAX_SEALED_BLOCK};
 use crate::names;
 use crate::sealer::{Part, Sealer};
 use crate::store::put_named;
 use asl_backend::Backend;
 use asl_core::{BlockId, Error, Kind, Result};
-use std::collections::VecDeque;
+use state::{Filled, Job, Ready, Role, State, QUEUE_BYTES};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Bytes of groups that may wait for a worker: 8 MiB.
-const QUEUE_BYTES: usize = 8 << 20;
-/// Full blocks on their way to the medium while packing goes on.
-const IN_HAND: usize = 2;
-/// Buffers of a block that are kept, those in use counted in: the kernel gives fresh memory slowly,
-/// page by page.
-const BUFFERS: usize = 4;
 /// Threads that write: one block's bytes go to the kernel while another's are synced.
 const WRITERS: usize = 2;
-
-/// A block that lies under its name and is named by no commit yet.
-#[derive(Clone, Debug)]
-pub(crate) struct SealedBlock {
-    pub(crate) id: BlockId,
-    pub(crate) size: u64,
-    pub(crate) pieces: Vec<Located>,
-}
-
-/// A full block that is not sealed yet.
-struct Filled {
-    plain: Vec<u8>,
-    pieces: Vec<Located>,
-}
-
-/// A sealed block that is not written yet.
-struct Ready {
-    sealed: Vec<u8>,
-    id: BlockId,
-    pieces: Vec<Located>,
-}
-
-/// What a thread takes in hand.
-enum Job {
-    Pack(Group),
-    Seal(Filled),
-    Write(Ready),
-}
-
-/// Who does which job.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Worker,
-    Writer,
-    /// Both, on the caller's thread.
-    Alone,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Group>,
-    queued: usize,
-    open: BlockBuilder,
-    filled: VecDeque<Filled>,
-    ready: VecDeque<Ready>,
-    /// Jobs in hand, and the full blocks among them.
-    busy: usize,
-    busy_blocks: usize,
-    sealed: Vec<SealedBlock>,
-    /// Buffers that blocks were in.
-    spare: Vec<Vec<u8>>,
-    failed: Option<Error>,
-    /// Set where pieces were lost from memory: nothing more is believed until the store is opened
-    /// again.
-    dead: bool,
-    stop: bool,
-}
-
-impl State {
-    fn die(&mut self, e: Error) {
-        self.failed = Some(e.next("open the domain again; what was acknowledged is there"));
-        self.dead = true;
-    }
-
-    fn outcome(&self) -> Result<()> {
-        match &self.failed {
-            Some(e) => Err(e.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// The next job for this role, what is nearest to the medium first.
-    fn next_job(&mut self, role: Role) -> Option<Job> {
-        if self.failed.is_some() || self.stop {
-            return None;
-        }
-        if role != Role::Worker {
-            if let Some(ready) = self.ready.pop_front() {
-                return Some(Job::Write(ready));
-            }
-        }
-        if role == Role::Writer {
-            return None;
-        }
-        if let Some(filled) = self.filled.pop_front() {
-            return Some(Job::Seal(filled));
-        }
-        let in_hand = self.busy_blocks + self.ready.len();
-        (in_hand < IN_HAND)
-            .then(|| self.queue.pop_front().map(Job::Pack))
-            .flatten()
-    }
-
-    /// Whether anything is under way or waits to be.
-    fn works(&self) -> bool {
-        let waits = !(self.queue.is_empty() && self.filled.is_empty() && self.ready.is_empty());
-        self.busy > 0 || (waits && self.failed.is_none())
-    }
-
-    /// Lays extents into the open block; a full one waits to be sealed.
-    fn lay(&mut self, packed: Vec<Packed>, target: usize) -> Result<()> {
-        if self.open.is_empty() {
-            self.open = BlockBuilder::within(self.spare.pop().unwrap_or_default(), target);
-        }
-        self.open.push(packed)?;
-        if self.open.size() >= target {
-            self.fill()?;
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, mut buffer: Vec<u8>) {
-        let in_use = 1 + self.filled.len() + self.ready.len() + self.busy_blocks;
-        if in_use + self.spare.len() < BUFFERS {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-
-    fn fill(&mut self) -> Result<()> {
-        let (plain, pieces) = std::mem::take(&mut self.open).finish()?;
-        self.filled.push_back(Filled { plain, pieces });
-        Ok(())
-    }
-}
 
 struct Shared {
     backend: Arc<dyn Backend>,
@@ -225,6 +96,12 @@ impl Pipeline {
         Ok(())
     }
 
+    /// A new group, in a buffer that was used before where there is one.
+    pub(crate) fn group(&self) -> Group {
+        let room = self.shared.lock().rooms.pop();
+        Group::within(room.unwrap_or_default())
+    }
+
     /// Hands over a group, waiting while too much waits already.
     ///
     /// # Errors
@@ -268,7 +145,7 @@ impl Pipeline {
                 return state.outcome();
             }
             open = false;
-            if let Err(e) = state.fill() {
+            if let Err(e) = state.fill(self.shared.target) {
                 state.die(e);
             }
         }
@@ -294,6 +171,30 @@ impl Pipeline {
         self.shared.lock().sealed.extend(blocks);
     }
 
+    /// Tells that these were committed, after so many roots: the next block begins with the pieces
+    /// of the last of them where that is small. Without `roots` it does not: something pins them.
+    pub(crate) fn committed(&self, blocks: Vec<SealedBlock>, roots: Option<u64>) {
+        let again: u64 = blocks
+            .iter()
+            .filter_map(|b| Some(b.grown_from?.bytes))
+            .sum();
+        let small = |block: SealedBlock| {
+            let (id, roots, grows) = (block.id, roots?, block.grows?);
+            let bytes = grows.size() as u64;
+            Some((Small { id, roots, bytes }, grows))
+        };
+        let small = blocks.into_iter().rev().find_map(small);
+        let mut state = self.shared.lock();
+        state.again = state.again.saturating_sub(again);
+        state.small = small;
+    }
+
+    /// Bytes that are committed already and are sealed once more with what comes next.
+    pub(crate) fn again_bytes(&self) -> u64 {
+        let state = self.shared.lock();
+        state.small.as_ref().map_or(0, |(small, _)| small.bytes) + state.again
+    }
+
     /// How many sealed blocks wait for a commit.
     pub(crate) fn sealed(&self) -> usize {
         self.shared.lock().sealed.len()
@@ -307,10 +208,11 @@ impl Pipeline {
         } else {
             state.open.size()
         };
-        let filled: usize = state.filled.iter().map(|f| f.plain.len()).sum();
-        let ready: usize = state.ready.iter().map(|r| r.sealed.len()).sum();
+        let filled: usize = state.filled.iter().map(|f| f.bytes.len()).sum();
+        let ready: usize = state.ready.iter().map(|r| r.bytes.len()).sum();
         let sealed: u64 = state.sealed.iter().map(|b| b.size).sum();
-        (state.queued + open + filled + ready) as u64 + sealed
+        let all = (state.queued + open + filled + ready) as u64 + sealed;
+        all.saturating_sub(state.again)
     }
 
     /// The failure that stopped the pipeline, until the next drain tries again.
@@ -413,52 +315,55 @@ impl Shared {
         state
     }
 
-    fn seal<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        filled: Filled,
-    ) -> MutexGuard<'a, State> {
-        let mut sealed = state.spare.pop().unwrap_or_default();
+    fn seal<'a>(&'a self, state: MutexGuard<'a, State>, filled: Filled) -> MutexGuard<'a, State> {
         drop(state);
-        let named = self.seal_and_name(&filled.plain, &mut sealed);
+        let Filled { mut bytes, about } = filled;
+        let named = self.seal_and_name(&mut bytes);
         let mut state = self.lock();
         match named {
             Ok(id) => {
-                let Filled { plain, pieces } = filled;
-                state.keep(plain);
-                state.ready.push_back(Ready { sealed, id, pieces });
+                state.ready.push_back(Ready { bytes, id, about });
                 self.to_write.notify_one();
             }
+            Err(e) if bytes.is_empty() => state.die(e),
             Err(e) => {
-                state.filled.push_front(filled);
+                state.filled.push_front(Filled { bytes, about });
                 state.failed = Some(e);
             }
         }
         state
     }
 
-    fn seal_and_name(&self, plain: &[u8], sealed: &mut Vec<u8>) -> Result<BlockId> {
-        self.sealer.seal_into(Part::Block, plain, sealed)?;
-        if sealed.len() as u64 > MAX_SEALED_BLOCK {
+    /// Seals a block where it lies; where that fails and can be tried again, it is as it was.
+    fn seal_and_name(&self, bytes: &mut Vec<u8>) -> Result<BlockId> {
+        self.sealer.seal_in_place(Part::Block, bytes)?;
+        if bytes.len() as u64 > MAX_SEALED_BLOCK {
+            bytes.clear();
             let why = "it would be longer than 64 MiB";
             return Err(Error::new(Kind::Invalid, "seal", "a block", why));
         }
-        Ok(BlockId::from(blake3::hash(sealed)))
+        Ok(BlockId::from(blake3::hash(bytes)))
     }
 
     fn write<'a>(&'a self, state: MutexGuard<'a, State>, ready: Ready) -> MutexGuard<'a, State> {
         drop(state);
         // A plain block is named by what is in it, so it may be there already: an orphan of a crash.
-        let written = names::block(&ready.id)
-            .and_then(|name| put_named(&*self.backend, &name, &ready.sealed));
+        let written =
+            names::block(&ready.id).and_then(|name| put_named(&*self.backend, &name, &ready.bytes));
         let mut state = self.lock();
         self.to_pack.notify_all();
         match written {
             Ok(()) => {
-                let Ready { sealed, id, pieces } = ready;
-                let size = sealed.len() as u64;
-                state.keep(sealed);
-                state.sealed.push(SealedBlock { id, size, pieces });
+                let Ready { bytes, id, about } = ready;
+                let size = bytes.len() as u64;
+                state.keep(bytes);
+                state.sealed.push(SealedBlock {
+                    id,
+                    size,
+                    pieces: about.pieces,
+                    grown_from: about.grown_from,
+                    grows: about.grows,
+                });
             }
             Err(e) => {
                 state.ready.push_front(ready);
