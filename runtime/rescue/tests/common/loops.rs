@@ -17,6 +17,21 @@ pub fn tool(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Unmounts a file system. A program that another thread is just starting has, until it is
+/// another program, every file open that this one has: so it may be busy for a moment.
+pub fn unmount(at: &Path) {
+    let mut said = String::new();
+    for _ in 0..200 {
+        let ran = Command::new("umount").arg(at).output().unwrap();
+        if ran.status.success() {
+            return;
+        }
+        said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{said}");
+}
+
 /// A loop device over a file of its own.
 pub struct Disk {
     pub device: PathBuf,
@@ -127,7 +142,7 @@ impl Volume {
     }
 
     pub fn unmount(&mut self) {
-        tool(&["umount", self.at.to_str().unwrap()]);
+        unmount(&self.at);
         if let Some(mut driver) = self.driver.take() {
             driver.wait().unwrap();
         }

@@ -6,7 +6,7 @@
 //! such a block for a newer one: "Metadata CRC error detected", and no mount). What had been told by that moment must be on it. A program whose syncs do nothing is
 //! found out by the same test.
 
-use crate::common::loops::tool;
+use crate::common::loops::{tool, unmount};
 use crate::common::{asl, Run};
 use crate::life::{along, count, scratch, Dice, Life, Told, Verb};
 use crate::recorder::{Event, Recorder};
@@ -245,7 +245,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        tool(&["umount", self.0.to_str().unwrap()]);
+        unmount(&self.0);
     }
 }
 
