@@ -274,12 +274,14 @@ fn a_serving_host_takes_up_changed_rules_tells_mistakes_and_gives_numbers() {
     assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
     for line in [
         "asl_domains 1",
-        "asl_promised_bytes 1073741824",
+        "asl_promised_bytes ",
         "asl_connections_open 0",
         "# TYPE asl_answers_total counter",
     ] {
         assert!(metrics.contains(line), "no {line} in {metrics}");
     }
+    // Which of the sizes it was depends on which the other process has seen.
+    assert!(!metrics.contains("asl_promised_bytes 0\n"), "{metrics}");
     assert!(serving.get("/asl/1/health").contains("serving"));
     assert!(serving.get("/asl/1/admission").starts_with("HTTP/1.1 404"));
     // The keeper's commands work beside it, once the mistake is mended.
