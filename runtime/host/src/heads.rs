@@ -5,7 +5,7 @@
 
 use asl_backend::files::{self, Document};
 use asl_core::canon::Limits;
-use asl_core::{Fields, Kind, LogSeq, MapBuilder, Result};
+use asl_core::{Digest, Error, Fields, Kind, LogSeq, MapBuilder, Result};
 use asl_store::Head;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<Head>> {
         frame: f.id(3)?,
         stored_bytes: f.uint(4)?,
     };
+    let check: Option<Digest> = f.opt(5, Fields::id)?;
     f.finish()?;
+    if check.is_some_and(|check| check != Digest::of(&said(&head).encode())) {
+        let why = "it is not what was written";
+        return Err(Error::new(Kind::Damage, "read", path.display(), why)
+            .next("`asl-host repair` sets it aside; the log's other witnesses stay"));
+    }
     Ok(Some(head))
 }
 
@@ -38,12 +44,16 @@ pub(crate) fn write(path: &Path, head: &Head) -> Result<()> {
 }
 
 fn encode(head: &Head) -> Vec<u8> {
+    let check = Digest::of(&said(head).encode());
+    said(head).put(5, check).encode()
+}
+
+fn said(head: &Head) -> MapBuilder {
     MapBuilder::document(KIND)
         .put(1, head.commit)
         .put(2, head.logseq.0)
         .put(3, head.frame)
         .put(4, head.stored_bytes)
-        .encode()
 }
 
 /// The place of one log's head, which never goes back while it is open.

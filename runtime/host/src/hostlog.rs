@@ -142,6 +142,9 @@ pub enum HostRecord {
         number: u32,
         /// The decision's identity.
         decision: Digest,
+        /// The digest of the documents beside it, by which `verify` knows them; earlier versions
+        /// wrote none.
+        beside: Option<Digest>,
     },
     /// A time that the granting host's word and this machine's monotonic clock have shown to be
     /// past: what a lease was seen to outlive stays over after the next boot.
@@ -214,10 +217,15 @@ impl HostRecord {
                 .put(4, l.decided_at_ns)
                 .put(5, u64::try_from(l.received.as_millis()).unwrap_or(u64::MAX))
                 .put(6, Value::Bytes(l.boot.to_vec())),
-            HostRecord::Admission { number, decision } => MapBuilder::new()
+            HostRecord::Admission {
+                number,
+                decision,
+                beside,
+            } => MapBuilder::new()
                 .put(0, 4)
                 .put(1, *number)
-                .put(2, *decision),
+                .put(2, *decision)
+                .opt(3, *beside),
             HostRecord::Evidence { decision, floor_ns } => MapBuilder::new()
                 .put(0, 5)
                 .put(1, *decision)
@@ -280,6 +288,7 @@ impl HostRecord {
             4 => HostRecord::Admission {
                 number: f.uint32(1)?,
                 decision: f.id(2)?,
+                beside: f.opt(3, Fields::id)?,
             },
             5 => HostRecord::Evidence {
                 decision: f.id(1)?,

@@ -20,6 +20,7 @@ pub mod reserve;
 pub mod root;
 pub mod sealer;
 pub mod standing;
+pub mod verify;
 
 pub use domain::{Domain, Founding};
 pub use handle::{Credentials, LeaseScope, Opening, Purpose, StoreHandle};

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 const LONGEST: usize = 200;
 
 /// Where the views lie.
-const VIEWS: &str = "snapshots/pinned";
+pub(crate) const VIEWS: &str = "snapshots/pinned";
 
 /// A snapshot that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,17 +124,22 @@ pub fn unpin(domain: &mut Domain, context: &Context, snapshot: SnapshotId) -> Re
     Ok(was)
 }
 
+/// A pin as its plain file says it.
+pub(crate) fn view(snapshot: SnapshotId, pin: &Pin) -> String {
+    let when = time_text(pin.time.unix_ns);
+    format!(
+        "{snapshot}\nmanifest {}\npinned {when}\n{}\n",
+        pin.manifest, pin.why
+    )
+}
+
 /// Makes the plain files say what the log says; what is no view of ours is left alone.
-fn write_views(domain: &Domain) -> Result<()> {
+pub(crate) fn write_views(domain: &Domain) -> Result<()> {
     let dir = domain.dir().join(VIEWS);
     files::make_dir(&dir)?;
     let pins = pins(domain)?;
     for (snapshot, pin) in &pins {
-        let when = time_text(pin.time.unix_ns);
-        let text = format!(
-            "{snapshot}\nmanifest {}\npinned {when}\n{}\n",
-            pin.manifest, pin.why
-        );
+        let text = view(*snapshot, pin);
         files::replace(&dir.join(snapshot.to_string()), text.as_bytes(), 0o600)?;
     }
     for name in files::names(&dir)? {

@@ -8,7 +8,7 @@ use crate::layout::{Layout, LAYOUT, ROOT_DIRS};
 use crate::time_text;
 use asl_auth::{sealing, HostPolicy, IndexIdentity, PublicKey, SigningKey};
 use asl_backend::{files, Limits};
-use asl_core::{DomainHash, DomainId, Entropy, Error, HostClock, KeyId, Kind, Result};
+use asl_core::{Digest, DomainHash, DomainId, Entropy, Error, HostClock, KeyId, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +42,21 @@ struct HostRecord {
     host: String,
     public_key: String,
     created_at: String,
+    /// The digest of the file that holds this host's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_file: Option<String>,
+    /// The digest of the values before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+}
+
+impl HostRecord {
+    fn digest(&self) -> String {
+        let key_file = self.key_file.clone().unwrap_or_default();
+        let said = [&self.host, &self.public_key, &self.created_at, &key_file];
+        let text: String = said.into_iter().flat_map(|t| [t.as_str(), "\n"]).collect();
+        Digest::of(text.as_bytes()).to_string()
+    }
 }
 
 /// What every version's `host-id` says.
@@ -95,17 +110,19 @@ impl HostRoot {
         let key = SigningKey::generate(&*context.entropy)?;
         let secret = key.encode();
         // A crash may have left a key of the other form, which would be read as this host's.
-        match kept {
+        let key_file = match kept {
             KeptKey::Plain => {
                 remove_leftover(&layout.identity_key_age())?;
                 files::replace(&layout.identity_key(), &secret, 0o600)?;
+                Digest::of(&secret)
             }
             KeptKey::SealedTo(recipient) => {
                 let sealed = sealing::seal_to(&[recipient.parse()?], &secret)?;
                 remove_leftover(&layout.identity_key())?;
                 files::replace(&layout.identity_key_age(), &sealed, 0o600)?;
+                Digest::of(&sealed)
             }
-        }
+        };
         if files::look(&layout.host_policy())?.is_none() {
             files::write_new(
                 &layout.host_policy(),
@@ -113,12 +130,15 @@ impl HostRoot {
                 0o600,
             )?;
         }
-        let record = HostRecord {
+        let mut record = HostRecord {
             layout: LAYOUT,
             host: key.public().id().to_string(),
             public_key: key.public().to_openssh("asl-host"),
             created_at: time_text(context.clock.wall_ns()),
+            key_file: Some(key_file.to_string()),
+            check: None,
         };
+        record.check = Some(record.digest());
         files::write_new(&layout.host_id(), &crate::json(&record)?, 0o644)?;
         Ok(HostRoot {
             layout,
@@ -158,6 +178,46 @@ impl HostRoot {
             serde_json::from_slice(&bytes).map_err(|e| bad(format!("host-id: {e}")))?;
         let public_key = PublicKey::from_openssh(&record.public_key)?;
         Ok(HostRoot { layout, public_key })
+    }
+
+    /// Checks `host-id` and the file that holds this host's key against each other, as far as that
+    /// needs no key; tells of what is not what was written.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn check_own(&self, tell: &mut dyn FnMut(&str, &str)) -> Result<()> {
+        let bytes = files::read_limited(&self.layout.host_id(), 64 << 10)?;
+        let read = serde_json::from_slice::<HostRecord>(&bytes).ok();
+        let read = read.filter(|r| crate::json(r).is_ok_and(|same| same == bytes));
+        let whole = |r: &HostRecord| {
+            r.check.as_ref().is_none_or(|check| *check == r.digest())
+                && r.host == self.id().to_string()
+                && r.check.is_some() == r.key_file.is_some()
+        };
+        let Some(record) = read.filter(whole) else {
+            tell("host/host-id", "it is not what was written");
+            return Ok(());
+        };
+        let own = [
+            ("host/identity.key", self.layout.identity_key()),
+            ("host/identity.key.age", self.layout.identity_key_age()),
+        ];
+        let mut found = false;
+        for (name, path) in own {
+            let bytes = match files::read_limited(&path, 64 << 10) {
+                Err(e) if e.kind() == Kind::NotFound => continue,
+                read => Zeroizing::new(read?),
+            };
+            found = true;
+            let named = record.key_file.as_ref();
+            if named.is_some_and(|named| *named != Digest::of(&bytes).to_string()) {
+                tell(name, "it is not the file that host-id names");
+            }
+        }
+        if !found {
+            tell("host/identity.key", "it is missing");
+        }
+        Ok(())
     }
 
     /// Where things are.

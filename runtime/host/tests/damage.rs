@@ -239,6 +239,29 @@ fn a_spoilt_head_may_stop_writing_and_never_reading() {
 }
 
 #[test]
+fn a_spoilt_dam_stops_writing_and_never_reading() {
+    let (host, owner) = (Host::new(1), Owner::new(7));
+    let domain = owner.create_on(&host, Place::Home).unwrap();
+    seal_something(&host.open_to_seal(&owner, LeaseScope::Remote).unwrap(), 1);
+    for file in ["dam.cbor", "dam.sig"] {
+        let path = domain.dir().join("admission").join(file);
+        let good = std::fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for bytes in [flipped, good[..20].to_vec(), Vec::new()] {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            assert_narrow(&host, &owner, file);
+            let e = host.domain(&owner).require_sound().unwrap_err();
+            assert_eq!(e.kind(), Kind::Damage, "{e}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, good).unwrap();
+        host.domain(&owner).require_sound().unwrap();
+    }
+}
+
+#[test]
 fn a_second_writer_is_told_and_the_first_goes_on() {
     let (host, owner) = (Host::new(1), Owner::new(7));
     owner.create_on(&host, Place::Home).unwrap();

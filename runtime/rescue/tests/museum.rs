@@ -125,7 +125,9 @@ fn break_as(name: &str, e: &Exhibit) {
         "set-flipped" | "gc-in-doubt" => e.flip(".set", 20),
         "list-flipped" | "list-rebuilt" => e.flip("snap-000002/blocks", 20),
         "manifest-flipped" => e.flip("snap-000001/manifest.cbor", 40),
-        "manifest-signature" => e.flip("snap-000002/manifest.sig", 90),
+        "manifest-signature" | "manifest-signature-verify" => {
+            e.flip("snap-000002/manifest.sig", 90)
+        }
         "log-flipped" | "log-flipped-write" => e.flip("append.log", 100),
         "log-torn" => e.change("append.log", |b| b.extend_from_slice(b"ASLCLOG\x01torn")),
         "log-short" | "log-short-write" => e.change("append.log", |b| b.truncate(b.len() - 40)),
@@ -138,8 +140,14 @@ fn break_as(name: &str, e: &Exhibit) {
         "ledger-flipped" => e.flip("seal.log", 20),
         "checkpoint-flipped" => e.flip("log/checkpoints", 50),
         "host-log-flipped" | "host-log-write" => e.flip("host.log", 60),
+        "dam-flipped" | "dam-flipped-restore" | "dam-flipped-write" => {
+            e.flip("admission/dam.cbor", 200);
+        }
+        "epoch-flipped" => e.flip("epoch-1.age", 20),
+        "delegation-flipped" => e.flip("auth/delegations", 60),
+        "descriptor-flipped" | "descriptor-repaired" => e.flip("domain.json", 20),
         "epoch-missing" => e.gone("epoch-1.keys.age"),
-        "head-flipped" => {
+        "head-flipped" | "head-flipped-verify" | "head-repaired" => {
             let path = head(e);
             let mut bytes = fs::read(&path).unwrap();
             bytes[10] ^= 1;

@@ -272,7 +272,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ledger and checkpoints are derived from the log: a bad one goes, and is written anew by the
+    /// Ledger, checkpoints and working files are derived: a bad one goes, and is written anew by the
     /// next writer.
     fn repair_derived(&self, report: &mut RepairReport) -> Result<()> {
         let mut history = VerifyReport::default();
@@ -285,6 +285,18 @@ impl Store {
         for object in bad.into_iter().filter(is_derived) {
             self.set_aside(&Name::new(object.as_str())?, report)?;
             report.repaired.push(object);
+        }
+        // A working file that proves nothing only stands in the way of the next.
+        for file in self.working_files()? {
+            match self.read_working(&file) {
+                Err(e) if e.kind() == Kind::Damage => {
+                    let name = names::working()?.join(&file)?;
+                    self.set_aside(&name, report)?;
+                    report.repaired.push(name.to_string());
+                }
+                Err(e) if e.kind() == Kind::Io => return Err(e),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ pub use applicant::apply;
 pub use hand::Act;
 pub use keeper::{Keeper, Standing};
 pub use ledger::strangers;
+pub(crate) use records::{beside, checked};
 pub use records::{recorded, rejected, Recorded};
 pub use rules::News;
 

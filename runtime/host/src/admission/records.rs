@@ -110,7 +110,11 @@ pub fn rejected(root: &HostRoot) -> Result<Vec<Recorded>> {
     Ok(names.iter().filter_map(read).collect())
 }
 
-fn checked(domain: &Domain, number: u32, digest: &Digest) -> Result<Recorded> {
+/// One recorded admission.
+///
+/// # Errors
+/// `Damage` where its decision is not the one that the host log names; `Io`.
+pub(crate) fn checked(domain: &Domain, number: u32, digest: &Digest) -> Result<Recorded> {
     let dir = domain.dir().join(place::admission(number));
     let damage = |why: &dyn std::fmt::Display| {
         Error::new(
@@ -154,7 +158,16 @@ pub(super) fn write_records(
     Ok(vec![HostRecord::Admission {
         number,
         decision: Digest::of(&decision.bytes),
+        beside: Some(beside(petition, &decision.sig)),
     }])
+}
+
+/// The digest of what lies beside a decision: each document's digest, one after the other.
+pub(crate) fn beside(petition: &Petition, decision_sig: &[u8]) -> Digest {
+    let documents = petition.files().map(|(_, bytes)| bytes);
+    let all = documents.into_iter().chain([decision_sig]);
+    let digests: Vec<u8> = all.flat_map(|d| *Digest::of(d).as_bytes()).collect();
+    Digest::of(&digests)
 }
 
 /// Whether every one of these documents is missing there, or there as it is.

@@ -20,7 +20,7 @@ use asl_auth::{Conduct, DomainState, Genesis, VerifiedDam};
 use asl_backend::disk::Entry;
 use asl_backend::{files, PosixBackend};
 use asl_core::{Digest, DomainHash, DomainId, Error, KeyId, Kind, Result, Timestamp};
-use asl_store::{Current, Mode, Store, StoreOptions};
+use asl_store::{Current, Manifest, Mode, Store, StoreOptions};
 use chain::Chain;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,14 +60,22 @@ impl Domain {
         let backend = Arc::new(PosixBackend::open(&dir)?);
         let log = HostLog::new(backend.clone(), root.layout().host_head(id))?;
         // Where the record of rights cannot be trusted, none is left but to read.
-        let (view, damage) = match log.replay() {
+        let (mut view, mut damage) = match log.replay() {
             Ok(records) => (View::of(records), None),
             Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => {
                 (View::distrusted(), Some(e))
             }
             Err(e) => return Err(e),
         };
-        let mut chain = Chain::read(&dir, damage.is_none().then_some(&view.admissions))?;
+        // Nor is anybody's data locked away by a DAM that is spoiled: it says who may write.
+        let mut chain = match Chain::read(&dir, damage.is_none().then_some(&view.admissions)) {
+            Err(e) if e.kind() != Kind::Io => {
+                damage.get_or_insert(Error::new(Kind::Damage, "trust", "the DAM", e.why()));
+                view.state = DomainState::Suspended;
+                Chain::default()
+            }
+            read => read?,
+        };
         let spoilt = match chain.read_revoked(&dir) {
             Err(e) if e.kind() == Kind::Damage => Some(e),
             read => read.map(|()| None)?,
@@ -238,8 +246,8 @@ impl Domain {
     /// The same but for revocations, which are mended by bringing them again.
     fn require_record(&self) -> Result<()> {
         match &self.damage {
-            Some(e) => Err(Error::new(e.kind(), "trust", place::HOST_LOG, e.why()).next(
-                "reading and restoring still work; seal into a new root, or restore log/host.log from a copy",
+            Some(e) => Err(Error::new(e.kind(), "trust", e.object(), e.why()).next(
+                "reading and restoring still work; seal into a new root, or restore log/host.log and admission/ from a copy",
             )),
             None => Ok(()),
         }
@@ -260,8 +268,14 @@ impl Domain {
     /// # Errors
     /// `Io`, or `Damage` where one is missing.
     pub fn epochs(&self) -> Result<Vec<EpochFiles>> {
-        let Some(encryption) = self.dam().and_then(|d| d.dam().encryption.as_ref()) else {
-            return Ok(Vec::new());
+        let newest = match self.dam() {
+            Some(dam) => dam.dam().encryption.as_ref().map_or(0, |e| e.epoch),
+            // The log says which there are, too.
+            None if self.genesis.params.encrypted => {
+                let current = self.current()?;
+                current.epochs.last_key_value().map_or(0, |(n, _)| *n)
+            }
+            None => 0,
         };
         let read = |name: String| {
             files::read_limited(&self.dir.join(&name), 256 << 10).map_err(|e| {
@@ -269,7 +283,7 @@ impl Domain {
                     .next("copy it back from the key stick")
             })
         };
-        (1..=encryption.epoch)
+        (1..=newest)
             .map(|number| {
                 let identity = read(place::epoch_identity(number))?;
                 let keys = read(place::epoch_keys(number))?;
@@ -330,6 +344,24 @@ impl Domain {
             }
             done => done,
         }
+    }
+
+    /// Whether any of the content log lies on this host.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn holds_content(&self) -> Result<bool> {
+        let log = files::look(&self.dir.join(place::CONTENT_LOG))?;
+        Ok(log.is_some() || self.place() == Place::Home)
+    }
+
+    /// The manifests of the snapshots that the content log names; needs no key.
+    ///
+    /// # Errors
+    /// As [`Domain::current`].
+    pub fn manifests(&self) -> Result<Vec<Result<Manifest>>> {
+        let store = Store::open(self.backend.clone(), Mode::Read, StoreOptions::new([0; 16]))?;
+        Ok(store.manifests().into_iter().map(|(_, m)| m).collect())
     }
 
     /// What the content log says exists; needs no key.

@@ -7,11 +7,20 @@ use crate::layout::{domain as place, LAYOUT};
 use crate::leases::Leases;
 use crate::root::Context;
 use crate::time_text;
-use asl_auth::{Conduct, DomainState};
+use asl_auth::{Conduct, DomainState, PublicKey};
 use asl_backend::files;
 use asl_core::{Digest, Result};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
+
+/// Bytes of a view at most.
+const LONGEST_VIEW: u64 = 1 << 20;
+
+/// Public keys as a file of OpenSSH lines.
+fn key_lines(keys: &[PublicKey]) -> Vec<u8> {
+    let lines: String = keys.iter().map(|k| k.to_openssh("") + "\n").collect();
+    lines.into_bytes()
+}
 
 /// What replaying the host log says.
 #[derive(Clone, Debug)]
@@ -74,7 +83,9 @@ impl View {
             HostRecord::State { state, why, .. } => self.enter(state, &why),
             HostRecord::Lease(lease) => self.leases.take(lease),
             HostRecord::InFull { host, .. } => self.leases.drop_of(&host),
-            HostRecord::Admission { number, decision } => {
+            HostRecord::Admission {
+                number, decision, ..
+            } => {
                 self.admissions.insert(number, decision);
             }
             HostRecord::Evidence { decision, floor_ns } => self.leases.see(&decision, floor_ns),
@@ -90,12 +101,38 @@ impl Domain {
     ///
     /// # Errors
     /// `Io`.
-    pub fn write_descriptor(&self, context: &Context) -> Result<()> {
-        files::replace(
-            &self.dir.join(place::DESCRIPTOR),
-            &crate::json(&self.describe())?,
-            0o600,
-        )?;
+    pub fn write_descriptor(&self, _: &Context) -> Result<()> {
+        self.write_views()
+    }
+
+    pub(crate) fn write_views(&self) -> Result<()> {
+        for (name, bytes) in self.views()? {
+            let path = self.dir.join(name);
+            let is_so = files::read_limited(&path, LONGEST_VIEW).is_ok_and(|there| there == bytes);
+            if !is_so {
+                files::replace(&path, &bytes, 0o600)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is derived of the records for a person to read, by names below the domain.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub(crate) fn views(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut views = vec![(
+            place::DESCRIPTOR.to_string(),
+            crate::json(&self.describe())?,
+        )];
+        if let Some(dam) = self.dam() {
+            let dam = dam.dam();
+            views.push(("auth/root.pub".into(), key_lines(dam.roots.keys())));
+            for key in &dam.operators {
+                let name = format!("auth/operators/{}.pub", key.id());
+                views.push((name, key_lines(std::slice::from_ref(key))));
+            }
+        }
         let mut active = String::new();
         for lease in self.leases().all() {
             let file = json!({
@@ -105,28 +142,20 @@ impl Domain {
                 "storage_bytes": lease.terms.storage_bytes,
                 "snapshots": lease.terms.snapshots,
                 "expires_at": time_text(lease.terms.expires_at.unix_ns),
-                "written_at": time_text(context.clock.wall_ns()),
+                "decided_at": time_text(lease.decided_at_ns),
             });
             let mut recorded = self.recorded().iter();
             let number = recorded.find(|(_, d)| **d == lease.decision);
             let number = number.map_or(self.admissions().max(1), |(n, _)| *n);
             let name = format!("lease-{number:03}.json");
-            files::replace(
-                &self.dir.join("leases").join(&name),
-                &crate::json(&file)?,
-                0o600,
-            )?;
             active.push_str(&name);
             active.push('\n');
+            views.push((format!("leases/{name}"), crate::json(&file)?));
         }
-        if active.is_empty() {
-            return Ok(());
+        if !active.is_empty() {
+            views.push((place::ACTIVE_LEASE.to_string(), active.into_bytes()));
         }
-        files::replace(
-            &self.dir.join(place::ACTIVE_LEASE),
-            active.as_bytes(),
-            0o600,
-        )
+        Ok(views)
     }
 
     /// The domain as `domain.json` and `domain show` say it.

@@ -3,9 +3,14 @@
 use crate::domain::Domain;
 use crate::keystick::Signed;
 use crate::layout::domain as place;
-use asl_auth::{Delegation, SigningKey};
+use asl_auth::{Delegation, PublicKey, SigningKey};
 use asl_backend::files;
 use asl_core::{Error, Kind, Result};
+
+/// A device's public key as `auth/device.pub` holds it.
+pub(crate) fn device_line(key: &PublicKey) -> String {
+    key.to_openssh("device") + "\n"
+}
 
 /// A session's key and the operator's delegation to it.
 pub struct Device {
@@ -35,7 +40,7 @@ impl Device {
         let id = key.id();
         domain.write_once(&place::delegation(&id, "cbor"), &delegation.bytes)?;
         domain.write_once(&place::delegation(&id, "sig"), &delegation.sig)?;
-        let line = key.public().to_openssh("device") + "\n";
+        let line = device_line(&key.public());
         files::replace(
             &domain.dir().join("auth/device.pub"),
             line.as_bytes(),

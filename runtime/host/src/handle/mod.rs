@@ -9,6 +9,7 @@ mod lease;
 mod reuse;
 mod upkeep;
 
+pub(crate) use device::device_line;
 pub use device::Device;
 
 use crate::capability::{require, Grant, Place, Verb};

@@ -104,9 +104,10 @@ impl Host {
         scope: LeaseScope,
         boot: [u8; 16],
     ) -> asl_core::Result<StoreHandle> {
-        let domain = self.domain(owner);
+        let root = HostRoot::open(&self.path())?;
+        let domain = Domain::open(&root, &owner.genesis.domain_id())?;
         StoreHandle::open(Opening {
-            root: &self.root(),
+            root: &root,
             domain: &domain,
             purpose: match mode {
                 Mode::Write => Purpose::Seal,
@@ -125,9 +126,11 @@ impl Host {
         owner: &Owner,
         credentials: Credentials,
     ) -> asl_core::Result<StoreHandle> {
+        let root = HostRoot::open(&self.path())?;
+        let domain = Domain::open(&root, &owner.genesis.domain_id())?;
         StoreHandle::open(Opening {
-            root: &self.root(),
-            domain: &self.domain(owner),
+            root: &root,
+            domain: &domain,
             purpose: Purpose::Upkeep,
             credentials,
             scope: LeaseScope::Remote,

@@ -8,7 +8,8 @@ use crate::out::Out;
 use crate::progress::bar;
 use crate::system;
 use asl_core::Result;
-use asl_host::{Credentials, Purpose, StoreHandle};
+use asl_host::verify::{mend_records, records_that_remain};
+use asl_host::{Credentials, Domain, Purpose, StoreHandle};
 use asl_ingest::lost_paths;
 use asl_store::RepairReport;
 use serde_json::json;
@@ -28,6 +29,13 @@ struct Lost {
 pub fn repair(root: &Path, args: &cli::Repair, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, &args.which)?;
     let opens = args.identity.is_some() || !domain.genesis().params.encrypted;
+    // First: a record of a head that is spoiled would keep the store from opening.
+    let mut mended = RepairReport::default();
+    mend_records(&root, &domain, &mut mended)?;
+    let domain = match mended.repaired.is_empty() {
+        true => domain,
+        false => Domain::open(&root, domain.id())?,
+    };
     let credentials = |opens: bool| match opens {
         true => open_credentials(&domain, args.identity.as_deref()),
         false => Ok(Credentials::None),
@@ -42,7 +50,12 @@ pub fn repair(root: &Path, args: &cli::Repair, out: Out) -> Result<ExitCode> {
         &system::stopped,
     );
     bar.finish_and_clear();
-    let report = report?;
+    let mut report = report?;
+    report.repaired.splice(0..0, mended.repaired);
+    report.quarantined.splice(0..0, mended.quarantined);
+    report
+        .remains
+        .extend(records_that_remain(&root, &domain, None)?);
     drop(handle);
     // Opening for writing once more writes the ledger anew where it was set aside.
     let handle = open_handle(&root, &domain, Purpose::Upkeep, credentials(opens)?)?;

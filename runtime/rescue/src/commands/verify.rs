@@ -7,8 +7,9 @@ use crate::out::Out;
 use crate::progress::bar;
 use crate::system;
 use asl_core::Result;
+use asl_host::verify::check_records;
 use asl_host::{Credentials, Purpose, StoreHandle};
-use asl_store::{Sample, VerifyOptions};
+use asl_store::{Sample, VerifyOptions, VerifyReport};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,6 +27,16 @@ pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
         };
         open_handle(&root, &domain, Purpose::Read, credentials)
     };
+    if !domain.holds_content()? {
+        let mut report = VerifyReport::default();
+        check_records(&root, &domain, None, &mut report)?;
+        return tell(
+            &report,
+            "this host's records only; it holds none of the content",
+            false,
+            out,
+        );
+    }
     let mut handle = open()?;
     let sample = match args.sample {
         Some(per_million) => {
@@ -65,12 +76,17 @@ pub fn verify(root: &Path, args: &cli::Verify, out: Out) -> Result<ExitCode> {
         handle = now;
         report = check(&handle)?;
     }
-    let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
+    check_records(&root, &domain, Some(handle.head()), &mut report)?;
     let depth = if data {
         "every piece opened"
     } else {
         "structure only; --data opens every piece"
     };
+    tell(&report, depth, data, out)
+}
+
+fn tell(report: &VerifyReport, depth: &str, data: bool, out: Out) -> Result<ExitCode> {
+    let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
     let mut text = format!(
         "Checked {} blocks, {} segments, {} snapshots ({depth}).\n",
         report.blocks, report.segments, report.snapshots

@@ -12,6 +12,7 @@ mod segments;
 
 pub use course::Sample;
 
+use crate::names;
 use crate::store::{Damage, Store};
 use asl_core::{Error, Kind, Result};
 
@@ -88,12 +89,33 @@ impl Store {
         let mut report = VerifyReport::default();
         self.check_history(&mut report)?;
         self.check_blocks(options, &mut report, progress, stop)?;
+        self.check_working(&mut report)?;
         Ok(report)
+    }
+
+    /// Working files are derived and believed by nobody who cannot prove them; one that is spoiled
+    /// only costs time.
+    fn check_working(&self, report: &mut VerifyReport) -> Result<()> {
+        for file in self.working_files()? {
+            let name = names::working()?.join(&file)?;
+            let tell = |e: Error| format!("{name}: {}", e.why());
+            match self.read_working(&file) {
+                Err(e) if e.kind() == Kind::Refused => report.not_checked.push(tell(e)),
+                Err(e) if e.kind() == Kind::Io => return Err(e),
+                Err(e) => report.notes.push(format!(
+                    "{}; it is derived, and nobody believes it",
+                    tell(e)
+                )),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
 impl VerifyReport {
-    fn damaged(&mut self, object: impl ToString, why: impl ToString) {
+    /// Tells of an object that is not what was written.
+    pub fn damaged(&mut self, object: impl ToString, why: impl ToString) {
         self.damage.push(Damage {
             object: object.to_string(),
             why: why.to_string(),
@@ -102,7 +124,10 @@ impl VerifyReport {
     }
 
     /// Takes an error for damage, unless the location itself failed or the key is not at hand.
-    fn judge(&mut self, object: impl ToString, e: Error) -> Result<()> {
+    ///
+    /// # Errors
+    /// The error, where the location failed.
+    pub fn judge(&mut self, object: impl ToString, e: Error) -> Result<()> {
         match e.kind() {
             Kind::Damage | Kind::Invalid | Kind::NotFound => self.damaged(object, e.why()),
             Kind::Refused => self
