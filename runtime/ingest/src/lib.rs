@@ -13,6 +13,7 @@ mod missing;
 mod os;
 mod pieces;
 mod problems;
+mod reach;
 mod read;
 mod restore;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use look::{list, open_at, read_file, Listed};
 pub use missing::lost_paths;
 pub use os::NameTable;
 pub use pieces::{Acknowledged, Chunking, PieceStore};
+pub use reach::reached_pieces;
 pub use restore::{restore, RestoreOptions, Restored};
 pub use watch::{Progress, Watch};
 

@@ -45,7 +45,8 @@ pub use repair::RepairReport;
 pub use sealer::{OpenParts, Part, PlainSealer, ReadSeek, Sealer};
 pub use segment::MAX_SEGMENT;
 pub use store::{
-    Ack, Damage, GcOptions, GcReport, Put, Store, StoreOptions, TakePiece, MAX_WORKING,
+    Ack, Damage, GcOptions, GcReport, Live, Put, RepackReport, Store, StoreOptions, TakePiece,
+    MAX_WORKING,
 };
 pub use trust::{PageValue, TrustKey, PAGE};
 pub use verify::{ReadBackReport, Sample, VerifyOptions, VerifyReport};

@@ -5,7 +5,7 @@ use crate::capability::Verb;
 use crate::hostlog::HostRecord;
 use crate::pins::pinned;
 use asl_core::{BlockId, ChunkId, Error, Kind, Result, SnapshotId, Timestamp};
-use asl_store::{Ack, GcOptions, GcReport, RepairReport, Store};
+use asl_store::{Ack, GcOptions, GcReport, Live, RepackReport, RepairReport, Store};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -47,6 +47,37 @@ impl StoreHandle {
             self.orphans.store(0, Ordering::Relaxed);
         }
         Ok(report)
+    }
+
+    /// An empty list of pieces that roots reach, for [`StoreHandle::repack`].
+    pub fn live(&self) -> Live {
+        self.store.live()
+    }
+
+    /// Writes half-dead blocks anew, of whose pieces `live` holds those that are reached; the old
+    /// ones are for [`StoreHandle::gc`]. Blocks that a pinned snapshot lists are left alone.
+    ///
+    /// # Errors
+    /// `Refused` by state, and without the open identity; else as [`Store::repack`].
+    pub fn repack(
+        &mut self,
+        live: &Live,
+        dry_run: bool,
+        progress: &dyn Fn(u64, u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<RepackReport> {
+        self.allow(Verb::Gc, 0)?;
+        self.allow(Verb::SealBlock, 0)?;
+        let pins = pinned(&self.host_log)?;
+        let mut held = BTreeSet::new();
+        for (id, manifest) in self.store.manifests() {
+            if pins.contains_key(&id) {
+                held.extend(self.store.snapshot_blocks(&manifest?)?.0);
+            }
+        }
+        let done = self.alone()?.repack(live, &held, dry_run, progress, stop);
+        self.remember_head()?;
+        done
     }
 
     /// Whether a committed piece is here, as far as a trusted segment and its block's file say.

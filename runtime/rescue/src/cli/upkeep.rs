@@ -41,6 +41,12 @@ pub struct Gc {
     /// Also what an interrupted ingest has sealed, which is else kept for when it goes on
     #[arg(long)]
     pub unfinished: bool,
+    /// Also write blocks anew of which at most half is still reached; an encrypted domain needs --identity for it
+    #[arg(long)]
+    pub repack: bool,
+    /// The owner's age identity file, for --repack
+    #[arg(long, value_name = "FILE", requires = "repack")]
+    pub identity: Option<PathBuf>,
 }
 
 /// A share such as 10, 10% or 0.5%, in millionths.

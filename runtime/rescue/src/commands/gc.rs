@@ -1,19 +1,31 @@
 //! `gc`: what nothing reaches is freed.
 
+use super::sealed::open_credentials;
 use super::{context, open_domain, open_handle};
 use crate::cli;
 use crate::out::{size, Out};
+use crate::progress::bar;
 use crate::system;
-use asl_core::Result;
-use asl_host::{Credentials, Purpose};
-use asl_store::{GcOptions, GcReport};
+use asl_core::{Error, Kind, Result};
+use asl_host::{Credentials, Purpose, StoreHandle};
+use asl_ingest::reached_pieces;
+use asl_store::{GcOptions, GcReport, RepackReport};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 pub fn gc(root: &Path, args: &cli::Gc, out: Out) -> Result<ExitCode> {
     let (root, domain) = open_domain(root, &args.which)?;
-    let mut handle = open_handle(&root, &domain, Purpose::Upkeep, Credentials::None)?;
+    let credentials = match args.repack {
+        true => open_credentials(&domain, args.identity.as_deref())?,
+        false => Credentials::None,
+    };
+    let mut handle = open_handle(&root, &domain, Purpose::Upkeep, credentials)?;
+    let repacked = match args.repack {
+        true => Some(repack(&mut handle, args.dry_run, out)?),
+        false => None,
+    };
     let options = GcOptions {
         dry_run: args.dry_run,
         unfinished: args.unfinished,
@@ -22,7 +34,8 @@ pub fn gc(root: &Path, args: &cli::Gc, out: Out) -> Result<ExitCode> {
     if !args.dry_run {
         domain.write_descriptor(&context())?;
     }
-    let object = json!({
+    let waiting = repacked.as_ref().map(|r| waiting(&handle, r)).transpose()?;
+    let mut object = json!({
         "dry_run": args.dry_run,
         "blocks": report.blocks,
         "block_bytes": report.block_bytes,
@@ -33,8 +46,84 @@ pub fn gc(root: &Path, args: &cli::Gc, out: Out) -> Result<ExitCode> {
         "unfinished_blocks": report.unfinished,
         "unfinished_bytes": report.unfinished_bytes,
     });
-    out.result(&said(&report, args.dry_run), &object)?;
+    let mut text = String::new();
+    if let (Some(repacked), Some(waiting)) = (&repacked, &waiting) {
+        object["repacked_blocks"] = json!(repacked.blocks.len());
+        object["repacked_bytes"] = json!(repacked.block_bytes);
+        object["repacked_live_bytes"] = json!(repacked.live_bytes);
+        object["left_blocks"] = json!(repacked.left);
+        object["listed_by"] = json!(waiting);
+        text = said_of_repack(repacked, waiting, args.dry_run);
+    }
+    text.push_str(&said(&report, args.dry_run));
+    out.result(&text, &object)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Looks which pieces the roots reach, and writes half-dead blocks anew.
+fn repack(handle: &mut StoreHandle, dry_run: bool, out: Out) -> Result<RepackReport> {
+    let looking = bar(out, "looking what is reached");
+    let (mut live, mut passed) = (handle.live(), HashSet::new());
+    let roots = handle.current().root_order.clone();
+    looking.set_length(roots.len() as u64);
+    for root in &roots {
+        if system::stopped() {
+            let why = "it was stopped";
+            return Err(Error::new(Kind::Interrupted, "repack", "blocks", why)
+                .next("nothing was changed; start it again"));
+        }
+        let handle: &StoreHandle = handle;
+        reached_pieces(handle, root, &mut passed, &mut |id| live.add(id))?;
+        looking.inc(1);
+    }
+    looking.finish_and_clear();
+    let writing = bar(out, "writing blocks anew");
+    let done = handle.repack(
+        &live,
+        dry_run,
+        &|done, total| {
+            writing.set_length(total);
+            writing.set_position(done);
+        },
+        &system::stopped,
+    );
+    writing.finish_and_clear();
+    done
+}
+
+/// The snapshots that still list blocks which were written anew.
+fn waiting(handle: &StoreHandle, repacked: &RepackReport) -> Result<Vec<String>> {
+    let mut listing = Vec::new();
+    for (id, manifest) in handle.manifests() {
+        let list = handle.snapshot_blocks(&manifest?)?;
+        if !list.0.is_disjoint(&repacked.blocks) {
+            listing.push(id.to_string());
+        }
+    }
+    Ok(listing)
+}
+
+fn said_of_repack(r: &RepackReport, waiting: &[String], dry_run: bool) -> String {
+    let verb = if dry_run { "Would write" } else { "Wrote" };
+    let mut text = format!(
+        "{verb} {} half-dead blocks anew, {}, of which {} are reached.\n",
+        r.blocks.len(),
+        size(r.block_bytes),
+        size(r.live_bytes)
+    );
+    if r.left > 0 {
+        text.push_str(&format!(
+            "{} half-dead blocks stay: a pinned snapshot lists them, or they are of an earlier epoch.\n",
+            r.left
+        ));
+    }
+    if !waiting.is_empty() {
+        text.push_str(&format!(
+            "The old blocks go once these are forgotten: {}. Make a new one first: `asl-host snapshot create`.\n",
+            waiting.join(" ")
+        ));
+    }
+    text
 }
 
 fn said(r: &GcReport, dry_run: bool) -> String {

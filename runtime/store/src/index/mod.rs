@@ -12,6 +12,7 @@ mod paged;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use filter::Filter;
 pub(crate) use merge::Blocks;
 pub(crate) use paged::Paged;
 
@@ -19,6 +20,7 @@ use crate::block::Located;
 use crate::current::Current;
 use asl_core::{BlockId, ChunkId, Error, Kind, Result};
 use cache::PageCache;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// A block of the index.
@@ -93,6 +95,32 @@ impl Index {
             blocks.binary_search_by_key(block, |(id, _)| *id).is_ok()
         };
         self.segments.iter().any(listed)
+    }
+
+    /// Entries of all segments.
+    pub(crate) fn entries(&self) -> u64 {
+        self.segments.iter().map(Paged::entries).sum()
+    }
+
+    /// Tells every entry of every segment, and whether its block was told of by another segment.
+    ///
+    /// # Errors
+    /// `Damage` where a segment is not what was sealed; `Io`.
+    pub(crate) fn each(&self, tell: &mut dyn FnMut(Home, &Located, bool)) -> Result<()> {
+        let mut told = BTreeSet::new();
+        for segment in &self.segments {
+            let listed = segment.sealed().blocks.iter();
+            let blocks: Vec<(BlockId, bool)> =
+                listed.map(|(id, _)| (*id, !told.insert(*id))).collect();
+            let mut walk = segment.walk();
+            while let Some(entry) = walk.next()? {
+                if let Some((id, again)) = blocks.get(entry.block as usize) {
+                    let epoch = segment.epoch;
+                    tell(Home { id: *id, epoch }, &entry.at, *again);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Looks a piece up. A page that is not what was sealed is not believed, and told.

@@ -177,6 +177,13 @@ impl Store {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Store::commit`], and what is newly relied on with it.
+    pub(super) fn commit_all(&self) -> Result<()> {
+        let mut writer = self.writer();
+        self.seal_open()?;
+        self.commit_with(&mut writer, None, true).map(drop)
+    }
+
     fn seal_open(&self) -> Result<()> {
         let pipeline = self.pipeline()?;
         let group = std::mem::take(&mut self.front().group);

@@ -9,6 +9,7 @@ mod open;
 mod opened;
 mod put;
 mod read;
+mod repack;
 mod reuse;
 mod snapshot;
 mod working;
@@ -19,6 +20,7 @@ pub use many::TakePiece;
 pub use open::StoreOptions;
 pub(crate) use open::{content_form, manifest_heads, read_whole};
 pub use put::Put;
+pub use repack::{Live, RepackReport};
 pub(crate) use snapshot::{reached, read_exact, read_manifest};
 pub use working::MAX_WORKING;
 
