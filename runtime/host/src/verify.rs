@@ -4,6 +4,7 @@
 //! `host-policy` and `trusted-roots` are the keeper's own words and are not checked.
 
 use crate::admission::{beside, checked};
+use crate::audit::Audit;
 use crate::domain::Domain;
 use crate::handle::device_line;
 use crate::heads;
@@ -44,6 +45,10 @@ pub fn check_records(
     root.check_own(&mut |name, why| report.damaged(name, why))?;
     check_heads(root, domain, head, report)?;
     check_rejected(root, report)?;
+    for broken in Audit::at(root.layout().audit()).history()?.broken {
+        let name = format!("host/audit/{}, line {}", broken.file, broken.line);
+        report.damaged(name, broken.why);
+    }
     if let Err(e) = domain.require_sound() {
         report.damaged(e.object(), e.why());
     }

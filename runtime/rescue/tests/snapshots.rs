@@ -227,3 +227,43 @@ fn where_the_hosts_own_record_is_damaged_nothing_is_pinned_and_the_list_still_co
     snapshot(&world, &["pin", "2"]).refused(4, &["host"]);
     snapshot(&world, &["unpin", "1"]).refused(4, &["host"]);
 }
+
+#[test]
+fn half_dead_blocks_are_written_anew_with_the_owners_identity_and_the_tree_is_whole_after_it() {
+    let world = World::offline().with_domain();
+    let source = world.path("source");
+    std::fs::create_dir_all(&source).unwrap();
+    for n in 0..12 {
+        write_random(&source.join(format!("file-{n:02}")), 1);
+    }
+    world.ingest(&source).words(["--snapshot"]).run().ok();
+    for n in 1..12 {
+        std::fs::remove_file(source.join(format!("file-{n:02}"))).unwrap();
+    }
+    world.ingest(&source).words(["--snapshot"]).run().ok();
+    let owner = world.owner();
+    let owner = owner.to_str().unwrap();
+    let identity = ["--identity", owner];
+    snapshot(&world, &["forget", "snap-000001", "--identity", owner]).ok();
+    let gc = |words: &[&str]| world.asl().words(["gc", "--json"]).words(words).run();
+    // What is reached of a block is sealed: without the owner's key nobody can say.
+    let without = world.asl().words(["gc", "--repack"]).run();
+    without.refused(3, &["--identity"]);
+    let said = gc(&[&["--repack", "--dry-run"], &identity[..]].concat())
+        .ok()
+        .json();
+    assert_eq!(said["repacked_blocks"], 1, "{said}");
+    let done = gc(&[&["--repack"], &identity[..]].concat()).ok().json();
+    assert_eq!(done["repacked_blocks"], 1, "{done}");
+    assert_eq!(done["listed_by"], serde_json::json!(["snap-000002"]));
+    assert_eq!(done["blocks"], 0, "a snapshot lists the old one");
+    snapshot(&world, &["create"]).ok();
+    snapshot(&world, &["forget", "snap-000002"]).ok();
+    let freed = gc(&[]).ok().json();
+    assert_eq!(freed["blocks"], 1, "{freed}");
+    assert!(freed["block_bytes"].as_u64().unwrap() > 10 << 20, "{freed}");
+    world.restore("to").run().ok();
+    let bytes = |dir: &PathBuf| std::fs::read(dir.join("file-00")).unwrap();
+    assert_eq!(bytes(&world.path("to")), bytes(&source));
+    world.verify();
+}
