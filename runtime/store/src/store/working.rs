@@ -54,7 +54,15 @@ impl Store {
         r.zero(2).map_err(|e| bad(e.why()))?;
         let epoch = r.u32().map_err(|e| bad(e.why()))?;
         let trust = r.array::<32>().map_err(|e| bad(e.why()))?;
-        let plain = sealer.open(Part::Working, epoch, r.rest())?;
+        if epoch != 0 && !self.current().epochs.contains_key(&epoch) {
+            return Err(bad("it is of an epoch that the domain does not have"));
+        }
+        let opened = sealer.open(Part::Working, epoch, r.rest());
+        let plain = opened.map_err(|e| match e.kind() {
+            // Whoever holds an epoch's keys opens its working files.
+            Kind::Refused if sealer.mac(epoch, &[]).is_ok() => bad("it is sealed to other keys"),
+            _ => e,
+        })?;
         if *sealer.mac(epoch, &plain)?.as_bytes() != trust {
             return Err(bad("its trust value is not that of its content"));
         }
