@@ -13,7 +13,9 @@ use crate::layout::domain as place;
 use crate::pins;
 use crate::root::HostRoot;
 use crate::standing::{standing, Standing};
-use asl_auth::{cose, AdmissionRequest, Dam, Decision, Delegation, PublicKey, VerifiedDam};
+use asl_auth::{
+    cose, AdmissionRequest, Dam, Decision, Delegation, OperatorVerb, PublicKey, VerifiedDam,
+};
 use asl_backend::files;
 use asl_core::{Digest, Error, Kind, Result};
 use asl_store::{Damage, Head, RepairReport, VerifyReport};
@@ -52,9 +54,9 @@ pub fn check_records(
     if let Err(e) = domain.require_sound() {
         report.damaged(e.object(), e.why());
     }
-    let dams = check_admissions(root, domain, report)?;
+    check_admissions(root, domain, report)?;
     check_epochs(domain, report)?;
-    check_delegations(domain, &dams, report)?;
+    check_delegations(domain, report)?;
     check_signatures(domain, report)?;
     for (name, is_so) in views(domain)? {
         if !is_so {
@@ -171,30 +173,8 @@ fn check_rejected(root: &HostRoot, report: &mut VerifyReport) -> Result<()> {
     Ok(())
 }
 
-/// Every recorded admission and its DAM; answers the DAMs that hold, the founding one first.
-fn check_admissions(
-    root: &HostRoot,
-    domain: &Domain,
-    report: &mut VerifyReport,
-) -> Result<Vec<VerifiedDam>> {
-    let mut dams: Vec<VerifiedDam> = Vec::new();
-    let mut take = |name: &str, report: &mut VerifyReport| -> Result<()> {
-        let read = |file: &str| files::read_limited(&domain.dir().join(name).join(file), LONGEST);
-        let verified =
-            read("dam.cbor").and_then(|dam| Dam::verify(&dam, &read("dam.sig")?, dams.last()));
-        match verified {
-            Ok(dam) => dams.push(dam),
-            Err(e) => judge(report, format!("{name}/dam.cbor"), e)?,
-        }
-        Ok(())
-    };
-    let recorded = domain.recorded();
-    if !recorded.contains_key(&1) && is_there(&domain.dir().join("admission/dam.cbor"))? {
-        take("admission", report)?;
-    }
-    for number in recorded.keys() {
-        take(&place::admission(*number).to_string_lossy(), report)?;
-    }
+/// Every recorded admission; that its DAM follows the one before, opening the domain has checked.
+fn check_admissions(root: &HostRoot, domain: &Domain, report: &mut VerifyReport) -> Result<()> {
     let records = domain.host_log().replay().unwrap_or_default();
     for record in records {
         let HostRecord::Admission {
@@ -214,7 +194,7 @@ fn check_admissions(
             if one.decision.request != Digest::of(&petition.request.bytes) {
                 return Err(bad("the decision answers another request"));
             }
-            let dam = dams.iter().find(|d| d.digest() == one.request.dam);
+            let dam = domain.dam_as_it_was(&one.request.dam);
             let dam = dam.ok_or_else(|| bad("the request names a DAM that is not here"))?;
             check_request(&petition.request.bytes, &petition.request.sig, dam)?;
             if one.decision.host == root.id() {
@@ -231,12 +211,17 @@ fn check_admissions(
             judge(report, name, e)?;
         }
     }
-    Ok(dams)
+    Ok(())
 }
 
 fn check_request(bytes: &[u8], sig: &[u8], dam: &VerifiedDam) -> Result<()> {
-    dam.verify_operator(AdmissionRequest::KIND, bytes, sig)
-        .map(drop)
+    dam.verify_operator(
+        OperatorVerb::AdmitRequest,
+        AdmissionRequest::KIND,
+        bytes,
+        sig,
+    )
+    .map(drop)
 }
 
 /// The wrapped keys of each epoch: without them nothing is ever read again.
@@ -259,11 +244,7 @@ fn check_epochs(domain: &Domain, report: &mut VerifyReport) -> Result<()> {
     Ok(())
 }
 
-fn check_delegations(
-    domain: &Domain,
-    dams: &[VerifiedDam],
-    report: &mut VerifyReport,
-) -> Result<()> {
+fn check_delegations(domain: &Domain, report: &mut VerifyReport) -> Result<()> {
     let all = domain.dir().join("auth/delegations");
     for (path, name) in entries(&all, "auth/delegations")? {
         let Some(device) = name.strip_suffix(".cbor") else {
@@ -285,7 +266,7 @@ fn check_delegations(
                 return Err(bad("it names another device than its file"));
             }
             let sig = read(&path.with_extension("sig"))?;
-            match dams.iter().find(|d| d.digest() == delegation.dam) {
+            match domain.dam_as_it_was(&delegation.dam) {
                 Some(dam) => Delegation::verify(&bytes, &sig, dam).map(drop),
                 None => Err(bad("it names a DAM that is not here")),
             }

@@ -289,7 +289,7 @@ impl Store {
         // A working file that proves nothing only stands in the way of the next.
         for file in self.working_files()? {
             match self.read_working(&file) {
-                Err(e) if e.kind() == Kind::Damage => {
+                Err(e) if matches!(e.kind(), Kind::Damage | Kind::Invalid) => {
                     let name = names::working()?.join(&file)?;
                     self.set_aside(&name, report)?;
                     report.repaired.push(name.to_string());

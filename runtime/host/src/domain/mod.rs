@@ -144,6 +144,11 @@ impl Domain {
         self.chain.judged(digest)
     }
 
+    /// The DAM with this digest as it was, whatever was revoked later: by it a signature held.
+    pub(crate) fn dam_as_it_was(&self, digest: &Digest) -> Option<&VerifiedDam> {
+        self.chain.named(digest)
+    }
+
     /// The DAM, for what needs one (invariant 4).
     ///
     /// # Errors
