@@ -45,8 +45,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // No floor of ours: a part of the base image, which knows nothing of us, and we nothing of it.
     ("asl-base-init", &[]),
-    // The judge of scripts/bench: it measures from outside, and opens a stick's secrets.
-    ("asl-bench", &["asl-auth"]),
+    // The judge of scripts/bench: it measures from outside, opens a stick's secrets, and commits
+    // small pieces into a store.
+    ("asl-bench", &["asl-auth", "asl-backend", "asl-store"]),
 ];
 
 /// Crates of others that belong on one floor alone: async inside asl-net, terminal in asl-rescue.

@@ -122,6 +122,10 @@ impl Life {
         let done = self.world.run(&verb, &mut self.model);
         let cut = crashes && done.is_err() && self.disk.is_halted();
         self.disk.heal();
+        if matches!(verb, Verb::Ask(..)) && done.is_err() {
+            // To take up what was not decided would ask anew (seed 367).
+            self.asked = None;
+        }
         if cut {
             self.crashed(&verb);
             *count.entry("crashed").or_default() += 1;
