@@ -78,7 +78,10 @@ mod tests {
         super::give_memory_back();
         let held = || {
             let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-            let pages = text.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
+            let pages = text
+                .split_whitespace()
+                .nth(1)
+                .and_then(|n| n.parse::<u64>().ok());
             pages.unwrap_or_default() * 4096
         };
         let before = held();

@@ -563,7 +563,10 @@ fn a_host_that_is_slow_or_cuts_the_line_is_given_up_in_time_and_nothing_is_writt
             drop(listener.accept().unwrap());
         }
     });
-    submit().refused(1, &["it hung up before it said who it is", "check the address"]);
+    submit().refused(
+        1,
+        &["it hung up before it said who it is", "check the address"],
+    );
     cutting.join().unwrap();
     assert!(!letter.join("admission-decision.cbor").exists());
 }
