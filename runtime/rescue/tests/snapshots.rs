@@ -60,7 +60,7 @@ fn a_manifest_is_told_with_the_standing_of_its_signature() {
     for words in [
         "Snapshot snap-000001 of domain alice.personal~",
         "signed by device key",
-        "DAM in force",
+        "of DAM number 1",
         "read back",
         "words",
     ] {
