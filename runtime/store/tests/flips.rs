@@ -77,10 +77,6 @@ fn kind_of(name: &str) -> &'static str {
         .1
 }
 
-fn wanted(default: u64) -> u64 {
-    std::env::var("ASL_TORTURE_COUNT").map_or(default, |n| n.parse().unwrap())
-}
-
 #[test]
 fn p5_every_flipped_bit_is_found_and_nothing_it_changed_is_served() {
     let (backend, pieces) = filled();
@@ -95,7 +91,7 @@ fn p5_every_flipped_bit_is_found_and_nothing_it_changed_is_served() {
         .filter(|(_, length)| *length > 0)
         .collect();
     let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    let count = wanted(400);
+    let count = asl_testkit::torture_count(400);
     for n in 0..count {
         // Every file in turn, and a place in it drawn from the number.
         let (name, length) = &files[n as usize % files.len()];

@@ -482,7 +482,7 @@ impl Dice {
 
 #[test]
 fn two_writers_that_seal_forget_and_collect_in_turn_never_lose_a_block_that_is_relied_on() {
-    let lives = std::env::var("ASL_TORTURE_COUNT").map_or(40, |n| n.parse().unwrap());
+    let lives = asl_testkit::torture_count(40);
     let (mut collected, mut refused, mut stopped) = (0, 0, 0);
     for seed in 0..lives {
         let mut dice = Dice(seed);

@@ -301,7 +301,7 @@ fn p1_power_lost_at_any_call_of_a_repacking_loses_nothing_that_is_reached() {
     life(&counted).unwrap();
     let calls = counted.calls() - before;
     let mut images = 0;
-    let long = std::env::var("ASL_TORTURE_COUNT").is_ok();
+    let long = asl_testkit::is_torture();
     for k in (1..=calls).step_by(if long { 1 } else { 5 }) {
         let disk = copy();
         disk.halt_at(k);
@@ -328,7 +328,7 @@ fn p1_power_lost_at_any_call_of_a_repacking_loses_nothing_that_is_reached() {
 
 #[test]
 fn two_writers_that_seal_repack_and_collect_in_turn_never_lose_what_a_root_reaches() {
-    let lives = std::env::var("ASL_TORTURE_COUNT").map_or(4, |n| n.parse().unwrap());
+    let lives = asl_testkit::torture_count(4);
     let (mut rewritten, mut collected, mut stopped) = (0, 0, 0);
     for seed in 0..lives {
         let mut dice = asl_testkit::Random::new(seed);

@@ -173,17 +173,6 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, good: &[Vec<u8>]) {
     }
 }
 
-/// How many times a test shall try: `ASL_TORTURE_COUNT`, which `scripts/torture` sets, or its own count.
-///
-/// # Panics
-/// Where the variable is set to something else than a number.
-pub fn torture_count(usual: u64) -> u64 {
-    std::env::var("ASL_TORTURE_COUNT").map_or(usual, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("ASL_TORTURE_COUNT is no number: {text}"))
-    })
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

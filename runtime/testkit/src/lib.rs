@@ -8,9 +8,11 @@ mod entropy;
 mod hostile;
 mod memory;
 mod sim;
+mod torture;
 
 pub use clock::FakeClock;
 pub use entropy::{Random, SeededEntropy};
-pub use hostile::{spoil, torture_count, Decoder, Encode, Tried, MOST_HELD};
+pub use hostile::{spoil, Decoder, Encode, Tried, MOST_HELD};
 pub use memory::{most_held, Counted};
 pub use sim::{Fault, Mount, SimDisk, SimFile};
+pub use torture::{is_torture, torture_count};

@@ -15,6 +15,7 @@ mod world;
 use asl_core::{Kind, Result};
 use asl_host::verify::{check_records, mend_records};
 use asl_store::{RepairReport, VerifyOptions, VerifyReport};
+use asl_testkit::{is_torture, torture_count};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use world::World;
@@ -137,8 +138,7 @@ fn repaired(world: &World, whole: &VerifyReport, at: &str) -> bool {
 
 #[test]
 fn p5_a_flipped_bit_in_any_file_of_a_host_is_found_and_nothing_it_changed_is_served() {
-    let long = std::env::var("ASL_TORTURE_COUNT").ok();
-    let count: u64 = long.as_ref().map_or(60, |n| n.parse().unwrap());
+    let (long, count) = (is_torture(), torture_count(60));
     // Found as damage, refused, told as derived; made good.
     let mut counts: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
     let (mut done, mut tried, mut files_in_all) = (0, 0, 0);
@@ -173,7 +173,7 @@ fn p5_a_flipped_bit_in_any_file_of_a_host_is_found_and_nothing_it_changed_is_ser
                 None => missed.push(at.clone()),
             }
             // In the short form every fourth: to repair takes as long as to find.
-            if long.is_some() || n % 4 == 0 {
+            if long || n % 4 == 0 {
                 tried += 1;
                 let mended = repaired(world, &whole, &at);
                 assert!(mended || !DERIVABLE.contains(&kind), "{at}: not repaired");

@@ -1,8 +1,8 @@
 //! P3: every call of every flow fails in every way, once and for ever.
 
-use super::flows::{all_ready, boundaries, budget, is_whole, Ready};
+use super::flows::{all_ready, boundaries, is_whole, Ready};
 use super::judge::{finish, judge, Told};
-use asl_testkit::Fault;
+use asl_testkit::{torture_count, Fault};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a call fails, and whether all after it do too.
@@ -41,7 +41,7 @@ fn p3_a_call_that_fails_in_any_way_loses_nothing_and_is_got_over() {
     let (mut faults, mut told_of) = (0u64, 0u64);
     for ready in flows {
         println!("  {}: {} calls", ready.flow.name, ready.calls);
-        for k in boundaries(ready.calls * WAYS.len() as u64, budget(BOUNDED), 3) {
+        for k in boundaries(ready.calls * WAYS.len() as u64, torture_count(BOUNDED), 3) {
             let call = 1 + (k - 1) / WAYS.len() as u64;
             let way = WAYS[((k - 1) % WAYS.len() as u64) as usize];
             faults += 1;

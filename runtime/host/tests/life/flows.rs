@@ -366,12 +366,6 @@ pub fn is_whole() -> bool {
     std::env::var("ASL_FLOW").is_err()
 }
 
-/// The count of the long form, or that of the bounded one.
-pub fn budget(bounded: u64) -> u64 {
-    let count = std::env::var("ASL_TORTURE_COUNT").ok();
-    count.and_then(|c| c.parse().ok()).unwrap_or(bounded)
-}
-
 /// Boundaries from 1 to `last`: every one where the flow's share of the budget allows, else as many
 /// of them as it does, chosen by a seed.
 pub fn boundaries(last: u64, budget: u64, seed: u64) -> BTreeSet<u64> {

@@ -1,9 +1,9 @@
 //! P1: the power gone before every call of every flow, and once more in the recovery.
 
-use super::flows::{all_ready, boundaries, budget, is_whole, run_all, Ready};
+use super::flows::{all_ready, boundaries, is_whole, run_all, Ready};
 use super::judge::{go_on, judge, Told};
 use super::world::World;
-use asl_testkit::{Random, SimDisk};
+use asl_testkit::{torture_count, Random, SimDisk};
 use std::collections::BTreeSet;
 
 /// Images of each crash; the first four are the corners.
@@ -27,7 +27,7 @@ fn p1_power_lost_at_any_call_loses_no_acknowledgement_and_leaves_nothing_half() 
     for ready in flows {
         let before = count.distinct;
         let mut judged = BTreeSet::new();
-        for k in boundaries(ready.calls + 1, budget(BOUNDED), 1) {
+        for k in boundaries(ready.calls + 1, torture_count(BOUNDED), 1) {
             cut(ready, k, &mut judged, &mut count);
         }
         let (name, calls, distinct) = (ready.flow.name, ready.calls, count.distinct - before);

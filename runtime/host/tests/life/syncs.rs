@@ -1,11 +1,12 @@
 //! P4: a sync that failed is never believed later.
 
-use super::flows::{all_ready, boundaries, budget, is_whole, run_all, Ready};
+use super::flows::{all_ready, boundaries, is_whole, run_all, Ready};
 use super::judge::{finish, judge, Told};
 use super::world::{self, World};
 use asl_core::Kind;
 use asl_host::Purpose;
 use asl_store::{GcOptions, ReadBack};
+use asl_testkit::torture_count;
 
 /// Failed syncs of the bounded form.
 const BOUNDED: u64 = 54;
@@ -25,7 +26,7 @@ fn p4_after_a_sync_that_failed_nothing_is_acknowledged_until_the_domain_is_opene
     let mut count = Count::default();
     for ready in flows {
         println!("  {}: {} syncs", ready.flow.name, ready.syncs);
-        for k in boundaries(ready.syncs, budget(BOUNDED), 4) {
+        for k in boundaries(ready.syncs, torture_count(BOUNDED), 4) {
             fail(ready, k, &mut count);
         }
     }

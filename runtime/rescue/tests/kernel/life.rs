@@ -11,10 +11,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How often a torture is done: `scripts/torture` says it, else the usual count of the tests.
+/// How often a torture is done.
 pub fn count(usual: usize) -> usize {
-    let asked = std::env::var("ASL_TORTURE_COUNT");
-    asked.map_or(usual, |n| n.parse().expect("ASL_TORTURE_COUNT is a number"))
+    usize::try_from(asl_testkit::torture_count(usual as u64)).unwrap()
 }
 
 /// Says how far a long one is: who ends it early still knows what it came to.

@@ -322,9 +322,9 @@ pub fn terms() -> SnapshotTerms {
 /// The boundaries of a matrix: every one in the long form, else so many of them, evenly. The last is
 /// always among them.
 pub fn boundaries(last: u64, bounded: u64) -> impl Iterator<Item = u64> {
-    let step = match std::env::var("ASL_TORTURE_COUNT") {
-        Ok(_) => 1,
-        Err(_) => last.div_ceil(bounded),
+    let step = match asl_testkit::is_torture() {
+        true => 1,
+        false => last.div_ceil(bounded),
     };
     (1..=last).rev().step_by(usize::try_from(step).unwrap())
 }
