@@ -120,6 +120,13 @@ impl Layout {
         self.root.join("host/audit")
     }
 
+    /// The directory that is held by who acts for this host alone: nothing of ours is ever written
+    /// into it. Where a file system has no links, what is put into a directory holds that itself,
+    /// and would wait for its own process for ever.
+    pub fn turn(&self) -> PathBuf {
+        self.trusted_roots()
+    }
+
     /// All domains.
     pub fn domains(&self) -> PathBuf {
         self.root.join("domains")

@@ -2,7 +2,7 @@
 //!
 //! Crash rule: `host-id` is written last; a root without it does not exist and is made again. Two
 //! processes that made one at once each wrote a key of their own, and one of them a `host-id` of
-//! its own, which then was damage: so the directory `host` is held meanwhile.
+//! its own, which then was damage: so the host's turn is taken meanwhile.
 
 use crate::layout::{Layout, LAYOUT, ROOT_DIRS};
 use crate::time_text;
@@ -104,7 +104,7 @@ impl HostRoot {
         }
         // Of several who make it at once, one does; else the key of one would meet the host-id of
         // another.
-        let _alone = files::hold(&path.join("host"))?;
+        let _alone = files::hold(&layout.turn())?;
         must_be_new()?;
         Limits::probe(path)?.check()?;
         let key = SigningKey::generate(&*context.entropy)?;

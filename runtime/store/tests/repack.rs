@@ -328,7 +328,7 @@ fn p1_power_lost_at_any_call_of_a_repacking_loses_nothing_that_is_reached() {
 
 #[test]
 fn two_writers_that_seal_repack_and_collect_in_turn_never_lose_what_a_root_reaches() {
-    let lives = asl_testkit::torture_count(4);
+    let lives = asl_testkit::torture_count(20);
     let (mut rewritten, mut collected, mut stopped) = (0, 0, 0);
     for seed in 0..lives {
         let mut dice = asl_testkit::Random::new(seed);

@@ -242,8 +242,7 @@ impl Keeper {
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
         // Rules and rows are read whole or not at all.
         let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        // A directory in which no keeper writes.
-        let held = files::hold(&self.root.layout().trusted_roots())?;
+        let held = files::hold(&self.root.layout().turn())?;
         Ok(Turn { desk, _held: held })
     }
 
