@@ -213,9 +213,11 @@ impl Model {
                 let fits = |new: &Word| {
                     let last = |w: &Word| w.decisions.values().next_back().copied();
                     let kept = self.seen.kept.as_ref();
+                    // A decision that only defers leaves the lease here as it was (seed 2190).
+                    let lends = |k: &Word| k.lease == new.lease || old.lease == new.lease;
                     new.state == old.state
                         && new.decisions.len() == old.decisions.len() + 1
-                        && kept.is_some_and(|k| k.lease == new.lease && last(k) == last(new))
+                        && kept.is_some_and(|k| lends(k) && last(k) == last(new))
                 };
                 if seen.home.as_ref().is_some_and(fits) {
                     self.seen.home.clone_from(&seen.home);
