@@ -54,7 +54,10 @@ impl Store {
         r.zero(2).map_err(|e| bad(e.why()))?;
         let epoch = r.u32().map_err(|e| bad(e.why()))?;
         let trust = r.array::<32>().map_err(|e| bad(e.why()))?;
-        if epoch != 0 && !self.current().epochs.contains_key(&epoch) {
+        let epochs = &self.current().epochs;
+        // Epoch 0 is that of a domain which seals nothing.
+        let known = epochs.contains_key(&epoch) || (epoch == 0 && epochs.is_empty());
+        if !known {
             return Err(bad("it is of an epoch that the domain does not have"));
         }
         let opened = sealer.open(Part::Working, epoch, r.rest());
